@@ -1,0 +1,35 @@
+# Two commands do everything: `make quickstart` and `make test`. Both set up what they need in .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export OMP_NUM_THREADS = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: quickstart test lint bench wheel-smoke clean
+
+quickstart: $(INSTALLED)
+	$(BIN)/wombet run quickstart
+
+test: $(INSTALLED) lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+# The wheel, in an empty environment and outside of this checkout.
+wheel-smoke: $(INSTALLED)
+	PYTHON=$(PYTHON) BUILDER=$(BIN)/python sh tests/wheel_smoke.sh
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

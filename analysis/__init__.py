@@ -1,0 +1,1 @@
+"""Statistics, tables, figures and reports, computed from the store alone."""

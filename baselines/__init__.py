@@ -1,0 +1,1 @@
+"""Methods behind one adapter contract."""

@@ -1,0 +1,105 @@
+"""The adapter contract: what a method is, and what it is given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wombet.dataset import TransferDataset
+from wombet.streams import Streams
+from wombet.task import Task
+
+if TYPE_CHECKING:
+    from wombet.interaction import MeteredEnv
+
+Array = NDArray[np.float32]
+Metrics = Mapping[str, float]
+
+
+class Phase(Enum):
+    """A part of a run: learning in the source task, from the dataset alone, or in the target task."""
+
+    SOURCE = "source"
+    OFFLINE = "offline"
+    ONLINE = "online"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a method does, asked by the harness before a run.
+
+    phases: those it trains in, in order (none: the policy is fixed). needs_dataset: whether it is given the generated
+    data. kind: the group in tables. source: "ours", or the paper and library it comes from. deviations: what differs
+    from that source. version: raised when the method's results change. resumable: whether `state` is complete.
+    """
+
+    phases: tuple[Phase, ...]
+    needs_dataset: bool
+    kind: str
+    source: str
+    deviations: tuple[str, ...] = ()
+    version: int = 1
+    resumable: bool = True
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Steps a run may take in the source and in the target task; updates it may make on the dataset alone."""
+
+    target_steps: int
+    offline_updates: int = 0
+    source_steps: int = 0
+
+
+@dataclass
+class Problem:
+    """One transfer problem: two tasks, the data that all methods share, metered environments, and budgets.
+
+    The environments refuse a step beyond their budget, and outside the phase they belong to.
+    """
+
+    source: Task
+    target: Task
+    dataset: TransferDataset | None
+    budgets: Budgets
+    source_env: "MeteredEnv"
+    target_env: "MeteredEnv"
+
+
+class Tick(Protocol):
+    """Called by a method after every unit of progress; in it the harness may evaluate, save the state, or stop the run."""
+
+    def __call__(self, *, updates: int, metrics: Callable[[], Metrics] | None = None) -> None:
+        """Report the gradient updates made so far, and how to compute metrics should they be wanted now."""
+
+
+class Adapter(Protocol):
+    """A method behind the contract.
+
+    An adapter is built for one run. `train` goes on from wherever the adapter stands to the end of a phase and calls
+    `tick` after every unit of progress, with its state whole, so that a run can be stopped in any tick and continued
+    from `state()` in another process with the same bytes.
+    """
+
+    Config: ClassVar[type]
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, problem: Problem, config: Any, streams: Streams, device: str) -> None: ...
+
+    def train(self, phase: Phase, tick: Tick) -> None:
+        """Learn until the phase's budget is spent."""
+
+    def act(self, obs: Array, generator: np.random.Generator) -> Array:
+        """Return evaluation actions (n, action_dim) in [-1, 1] for obs (n, obs_dim), leaving all training state alone.
+
+        The generator is the evaluator's, for methods whose acting rule is stochastic.
+        """
+
+    def state(self) -> Any:
+        """Return everything that decides the future, as a tree for `wombet.serialization`."""
+
+    def restore(self, state: Any) -> None:
+        """Take up a state in an adapter that was just built for the same run."""

@@ -1,0 +1,130 @@
+"""d3rlpy's updates behind the adapter contract: our rows, our random streams, our checkpoints.
+
+d3rlpy's own loops, buffers and loggers are not used: its buffers keep no next observation at a time limit, and its
+loops cannot be resumed. Only public names of d3rlpy appear here: `create_impl`, `update`, `predict`, `impl.modules`.
+"""
+
+import contextlib
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from baselines.api import Array
+from wombet.dataset import TransferDataset
+
+
+def import_d3rlpy() -> Any:
+    """Import d3rlpy without the notice that the unmaintained `gym` prints when d3rlpy imports it."""
+    if "gym" not in sys.modules:
+        notices = types.ModuleType("gym_notices.notices")
+        notices.notices = {}  # type: ignore[attr-defined]
+        package = types.ModuleType("gym_notices")
+        package.notices = notices  # type: ignore[attr-defined]
+        sys.modules.setdefault("gym_notices", package)
+        sys.modules.setdefault("gym_notices.notices", notices)
+    import d3rlpy
+
+    return d3rlpy
+
+
+class Updates(Protocol):
+    """The part of a d3rlpy algorithm that is used."""
+
+    impl: Any
+    grad_step: int
+
+    def create_impl(self, observation_shape: Any, action_size: int) -> None: ...
+
+    def update(self, batch: Any) -> dict[str, float]: ...
+
+    def predict(self, x: Any) -> Any: ...
+
+    def set_grad_step(self, grad_step: int) -> None: ...
+
+
+class D3rlpyLearner:
+    """A d3rlpy algorithm fed from a TransferDataset, with a torch stream of its own instead of the global one."""
+
+    def __init__(self, algorithm: Updates, obs_dim: int, action_dim: int, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            algorithm.create_impl((obs_dim,), action_dim)
+            self._torch_state = torch.get_rng_state()
+        self.algorithm = algorithm
+
+    def update(self, dataset: TransferDataset, rows: np.ndarray) -> dict[str, float]:
+        """Make one update on the given rows with the target's labels; returns d3rlpy's losses."""
+        with self._own_stream():
+            return self.algorithm.update(minibatch(dataset, rows))
+
+    def act(self, obs: Array) -> Array:
+        """Return greedy actions (n, action_dim) in [-1, 1]."""
+        return np.clip(np.asarray(self.algorithm.predict(obs), np.float32), -1, 1)
+
+    def state(self) -> dict[str, Any]:
+        """Return every module and optimiser, the update count and the random stream."""
+        held = {name: _plain(module.state_dict()) for name, module in self._parts().items()}
+        return {"parts": held, "grad_step": self.algorithm.grad_step, "torch": self._torch_state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+        for name, module in self._parts().items():
+            module.load_state_dict(_unplain(state["parts"][name]))
+        self.algorithm.set_grad_step(state["grad_step"])
+        self._torch_state = state["torch"]
+
+    def _parts(self) -> dict[str, Any]:
+        modules = self.algorithm.impl.modules
+        optimisers = {
+            name: value.optim
+            for name, value in vars(modules).items()
+            if isinstance(getattr(value, "optim", None), torch.optim.Optimizer)
+        }
+        return {**modules.get_torch_modules(), **optimisers}
+
+    @contextlib.contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        foreign = torch.get_rng_state()
+        torch.set_rng_state(self._torch_state)
+        try:
+            yield
+        finally:
+            self._torch_state = torch.get_rng_state()
+            torch.set_rng_state(foreign)
+
+
+def minibatch(dataset: TransferDataset, rows: np.ndarray) -> Any:
+    """Return d3rlpy's TransitionMiniBatch of the rows, with target rewards and true terminations only."""
+    d3rlpy = import_d3rlpy()
+    assert dataset.reward_target is not None
+    assert dataset.terminated_target is not None
+    column = (len(rows), 1)
+    return d3rlpy.dataset.TransitionMiniBatch(
+        observations=dataset.obs[rows],
+        actions=dataset.action[rows],
+        rewards=dataset.reward_target[rows].reshape(column),
+        next_observations=dataset.next_obs[rows],
+        next_actions=np.zeros_like(dataset.action[rows]),
+        terminals=dataset.terminated_target[rows].astype(np.float32).reshape(column),
+        intervals=np.ones(column, np.float32),
+        transitions=[],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An optimiser's state has integer keys; a stored tree has strings."""
+    if isinstance(value, dict):
+        return {"items": [[key, _plain(item)] for key, item in value.items()]}
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unplain(item) for key, item in value["items"]}
+    return [_unplain(item) for item in value] if isinstance(value, list) else value

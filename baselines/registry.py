@@ -1,0 +1,56 @@
+"""Methods by name; nothing is imported until a method is used."""
+
+import importlib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from baselines.api import Adapter
+from baselines.config import nearest
+from wombet.errors import InputError
+
+ENTRY_POINT_GROUP = "wombet.methods"
+
+_OWN = {
+    "random": "baselines.scripted:RandomPolicy",
+    "zero": "baselines.scripted:ZeroPolicy",
+    "bc": "baselines.bc:BehaviourCloning",
+    "sac": "baselines.actor_critic:SAC",
+    "rlpd": "baselines.actor_critic:RLPD",
+    "wombet": "baselines.actor_critic:WOMBET",
+}
+
+
+def method_names() -> list[str]:
+    """Names of all registered methods, those of other packages too."""
+    return [*_OWN, *_foreign()]
+
+
+@cache
+def method(name: str) -> type[Adapter]:
+    """Import and return a method's adapter class; raises InputError with the nearest name if there is none."""
+    if name in _OWN:
+        module, attribute = _OWN[name].split(":")
+        return cast(type[Adapter], getattr(importlib.import_module(module), attribute))
+    foreign = _foreign()
+    if name not in foreign:
+        raise InputError(f"there is no method {name!r}{nearest(name, method_names())}")
+    try:
+        return cast(type[Adapter], foreign[name].load())
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"method {name!r} of {foreign[name].value} cannot be imported: {error}") from error
+
+
+def check_method_name(name: str) -> None:
+    """Raise InputError with the nearest name unless the method is registered; imports no method."""
+    if name not in method_names():
+        raise InputError(f"there is no method {name!r}{nearest(name, method_names())}")
+
+
+def _foreign() -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in _OWN or (point.name in found and found[point.name].value != point.value):
+            raise InputError(f"the method name {point.name!r} of {point.value} is taken; rename it in that package")
+        found[point.name] = point
+    return found

@@ -1,0 +1,1 @@
+"""Tasks, suites, the runner and the command line."""

@@ -1,0 +1,44 @@
+"""Options and output that the verbs share."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from suites.matrix import Matrix
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite of the catalogue, or the path of a TOML file.")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder that holds datasets and runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="METHOD.FIELD=VALUE", help="Change a method's setting. Repeatable.")
+]
+TasksOption = Annotated[list[str] | None, typer.Option("--tasks", help="Only this task pair. Repeatable.")]
+MethodsOption = Annotated[list[str] | None, typer.Option("--methods", help="Only this method. Repeatable.")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Only the first so many seeds.")]
+DEFAULT_STORE = Path("runs")
+
+
+def open_matrix(suite: str, set_: list[str] | None) -> "Matrix":
+    """Load a suite and resolve its cells."""
+    from suites.matrix import build_matrix
+    from suites.spec import load_suite, parse_overrides
+
+    return build_matrix(load_suite(suite), parse_overrides(set_ or []))
+
+
+def console() -> "Console":
+    """A console that fits the terminal, and in a pipe is plain and wide enough not to cut a table."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160, no_color=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))

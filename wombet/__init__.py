@@ -1,0 +1,1 @@
+"""World-model-based experience transfer: the algorithm and its parts."""
