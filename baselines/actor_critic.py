@@ -16,7 +16,7 @@ _TEMPERATURE = "initial temperature 0.1 instead of 1, because rewards are at mos
 
 
 class _AgentMethod:
-    """The contract translated to `wombet.agent.TransferAgent`; `fixed` are the agent's settings that make the method."""
+    """The contract translated to `wombet.agent.TransferAgent`; `fixed` are the settings that make the method."""
 
     capabilities: ClassVar[Capabilities]
     fixed: ClassVar[dict[str, Any]]

@@ -70,7 +70,7 @@ class Problem:
 
 
 class Tick(Protocol):
-    """Called by a method after every unit of progress; in it the harness may evaluate, save the state, or stop the run."""
+    """Called by a method after every unit of progress; in it the harness may evaluate, save, or stop the run."""
 
     def __call__(self, *, updates: int, metrics: Callable[[], Metrics] | None = None) -> None:
         """Report the gradient updates made so far, and how to compute metrics should they be wanted now."""

@@ -58,7 +58,7 @@ def _strip(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         return {"v": _plain_number(value.item())}
     if isinstance(value, dict):
-        return {"d": {_string_key(key): _strip(item, arrays) for key, item in value.items()}}
+        return {"d": {key: _strip(value[key], arrays) for key in sorted(value, key=_string_key)}}
     if isinstance(value, list | tuple):
         return {"l" if isinstance(value, list) else "t": [_strip(item, arrays) for item in value]}
     kind, array = _as_array(value)

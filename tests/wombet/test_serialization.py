@@ -46,6 +46,10 @@ def test_equal_trees_give_equal_bytes_and_other_trees_others() -> None:
     assert dumps(tree()) == dumps(tree()) != dumps(other)
 
 
+def test_the_order_in_which_a_dict_was_filled_does_not_matter() -> None:
+    assert dumps(tree()) == dumps(dict(reversed(tree().items())))
+
+
 def test_what_comes_back_is_a_copy_that_can_be_written_to() -> None:
     back = loads(dumps(tree()))
     back["array"][0, 0] = 5
