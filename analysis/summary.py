@@ -1,0 +1,93 @@
+"""Sentences computed from the numbers: what a reader with one minute should take away."""
+
+from analysis.bootstrap import Estimate
+from analysis.findings import Finding
+from analysis.render import interval, number
+from analysis.tables import Row, Table
+
+_MOST_INTERVALS_NAMED = 6
+
+
+def summary_sentences(tables: list[Table], findings: tuple[Finding, ...]) -> list[str]:
+    """Return the summary of a report: the first table's headline, and what the report rests on."""
+    return [*headline(tables[0]), completeness(tables, findings)]
+
+
+def headline(table: Table) -> list[str]:
+    """Say in one or two sentences which methods' intervals lie above or below the reference method's."""
+    rows = [row for row in table.rows if row.final is not None]
+    where = f"{table.title}, final evaluation" if table.pair else f"Over {table.n_pairs} task pairs, final evaluation"
+    if not rows:
+        return [f"{where}: no run has finished, so there is nothing to compare."]
+    reference = next((row for row in rows if row.method == table.reference), None)
+    if reference is None:
+        return [f"{where}: {_spread(rows)}.", "The suite has no finished run of sac to compare with."]
+    if not reference.final or not reference.final.has_interval:
+        return [f"{where}: {_spread(rows)}.", _too_few(reference)]
+    return _against(where, reference, [row for row in rows if row is not reference])
+
+
+def _spread(rows: list[Row]) -> str:
+    by_score = sorted(rows, key=lambda row: row.final.value if row.final else 0.0)
+    ends = [by_score[0]] if len(by_score) == 1 else [by_score[-1], by_score[0]]
+    named = " to ".join(f"{number(row.final.value) if row.final else ''} ({row.method})" for row in ends)
+    return f"final scores go from {named}" if len(ends) > 1 else f"the one final score is {named}"
+
+
+def _too_few(reference: Row) -> str:
+    seeds = reference.final.seeds if reference.final else 0
+    return (
+        f"With {seeds} finished seed{'s' if seeds != 1 else ''} of {reference.method} there is no interval "
+        "(5 are needed), so no difference is claimed."
+    )
+
+
+def _against(where: str, reference: Row, others: list[Row]) -> list[str]:
+    groups: dict[str, list[Row]] = {"above": [], "below": [], "overlapping": [], "unknown": []}
+    for row in others:
+        groups[_side(row.final, reference.final)].append(row)
+    name, separated = f"{reference.method} ({interval(reference.final)})", [*groups["above"], *groups["below"]]
+    if not separated:
+        first = f"{where}: no method's interval excludes that of {name}."
+    else:
+        short = len(separated) > _MOST_INTERVALS_NAMED
+        parts = [_side_clause(side, groups[side], short) for side in ("above", "below") if groups[side]]
+        first = f"{where}, against the interval of {name}: {'; '.join(parts)}."
+    rest = []
+    if groups["overlapping"] and separated:
+        rest.append(f"Not separated from {reference.method}: {join([row.method for row in groups['overlapping']])}.")
+    if groups["unknown"]:
+        rest.append(f"Too few finished seeds for an interval: {join([row.method for row in groups['unknown']])}.")
+    return [first, *([" ".join(rest)] if rest else [])]
+
+
+def _side(ours: Estimate | None, theirs: Estimate | None) -> str:
+    if ours is None or theirs is None or None in (ours.low, ours.high, theirs.low, theirs.high):
+        return "unknown"
+    if ours.low > theirs.high:  # type: ignore[operator]
+        return "above"
+    return "below" if ours.high < theirs.low else "overlapping"  # type: ignore[operator]
+
+
+def _side_clause(side: str, rows: list[Row], short: bool) -> str:
+    named = [row.method if short else f"{row.method} {interval(row.final)}" for row in rows]
+    return f"wholly {side} {'lies that' if len(rows) == 1 else 'lie those'} of {join(named)}"
+
+
+def completeness(tables: list[Table], findings: tuple[Finding, ...]) -> str:
+    """Say how many of the planned runs the report rests on and how many findings there are."""
+    pairs = [table for table in tables if table.pair is not None]
+    rows = [row for table in pairs for row in table.rows]
+    planned, finished = sum(row.planned for row in rows), sum(row.finished for row in rows)
+    failed, missing = sum(row.failed for row in rows), sum(row.missing for row in rows)
+    if finished == planned:
+        text = f"All {planned} planned runs are finished."
+    else:
+        holes = [f"{failed} failed" if failed else "", f"{missing} not finished" if missing else ""]
+        text = f"{finished} of {planned} planned runs are finished ({', '.join(filter(None, holes))})."
+    return text if not findings else f"{text} {len(findings)} finding{'s' if len(findings) != 1 else ''} below."
+
+
+def join(words: list[str]) -> str:
+    """Join words with commas and a final `and`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,148 @@
+"""Result tables: what each method ended with, per task pair and over all pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.bootstrap import Estimate, estimate, estimate_improvement
+from analysis.curves import at_target_steps, common_target_steps
+from analysis.load import SuiteResults, task_scores
+from analysis.statistics import TaskScores, iqm, mean, median, optimality_gap, point
+from wombet.streams import Streams
+
+REFERENCE = "sac"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's line; numbers are None where there is no usable run to compute them from.
+
+    `final` summarises the last evaluation of each run, which is the primary metric; `at_equal_steps` the evaluation at
+    the table's common number of target steps. Steps, returns and CPU seconds are means per run. `improvement` is the
+    probability that a run ends above a run of the reference method.
+    """
+
+    method: str
+    kind: str
+    planned: int
+    finished: int
+    failed: int
+    missing: int
+    pairs: int
+    final: Estimate | None
+    mean: float | None
+    median: float | None
+    optimality_gap: float | None
+    mean_return: float | None
+    at_equal_steps: Estimate | None
+    improvement: Estimate | None
+    source_steps: float | None
+    target_steps: float | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table over one pair, or over several (`pair` None, every pair with the same weight)."""
+
+    title: str
+    pair: str | None
+    n_pairs: int
+    equal_steps: int | None
+    reference: str | None
+    rows: tuple[Row, ...]
+
+
+def suite_tables(results: SuiteResults, seed: int, resamples: int) -> list[Table]:
+    """Return the table over all pairs, if there are several, and then the table of each pair."""
+    tables = [_table(results, [pair], seed, resamples) for pair in results.pairs]
+    return [_table(results, results.pairs, seed, resamples), *tables] if len(tables) > 1 else tables
+
+
+def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int) -> Table:
+    single = pairs[0] if len(pairs) == 1 else None
+    steps = common_target_steps(results, single) if single else None
+    reference = REFERENCE if REFERENCE in results.methods else None
+    rows = []
+    for method in results.methods:
+        streams = Streams(seed, "table", single or "all pairs", method)
+        rows.append(_row(results, pairs, method, steps, reference, streams, resamples))
+    title = single or f"All task pairs ({len(pairs)})"
+    return Table(title, single, len(pairs), steps, reference, tuple(rows))
+
+
+def _row(
+    results: SuiteResults,
+    pairs: list[str],
+    method: str,
+    steps: int | None,
+    reference: str | None,
+    streams: Streams,
+    resamples: int,
+) -> Row:
+    cells = results.runs[results.runs["pair"].isin(pairs) & (results.runs["method"] == method)]
+    usable = cells[cells["usable"].astype(bool)]
+    scores = _scores(results, pairs, method)
+    single = len(pairs) == 1
+    failed = int(
+        (cells["state"] == "failed").sum() + ((cells["state"] == "done") & ~cells["usable"].astype(bool)).sum()
+    )
+    return Row(
+        method=method,
+        kind=str(results.manifest.get("method_kinds", {}).get(method, "")),
+        planned=len(cells),
+        finished=len(usable),
+        failed=failed,
+        missing=len(cells) - len(usable) - failed,
+        pairs=len(scores),
+        final=estimate(scores, iqm, streams.numpy("final"), resamples) if scores else None,
+        mean=point(mean, scores) if scores else None,
+        median=_median(scores),
+        optimality_gap=point(optimality_gap, scores) if scores else None,
+        mean_return=float(usable["mean_return"].mean()) if single and len(usable) else None,
+        at_equal_steps=_at_equal_steps(results, pairs, method, steps, streams, resamples),
+        improvement=_improvement(results, pairs, method, reference, streams, resamples),
+        source_steps=_mean_or_none(usable["source_steps"]),
+        target_steps=_mean_or_none(usable["target_steps"]),
+        cpu_s=_mean_or_none(usable["cpu_s"]),
+    )
+
+
+def _scores(results: SuiteResults, pairs: Sequence[str], method: str) -> list[TaskScores]:
+    found = [results.final_scores(pair, method) for pair in pairs]
+    return [scores for scores in found if scores is not None]
+
+
+def _median(scores: list[TaskScores]) -> float | None:
+    """The median over seeds for one pair; over pairs, the median of their means."""
+    if not scores:
+        return None
+    return float(np.median(scores[0].values)) if len(scores) == 1 else point(median, scores)
+
+
+def _at_equal_steps(
+    results: SuiteResults, pairs: list[str], method: str, steps: int | None, streams: Streams, resamples: int
+) -> Estimate | None:
+    if steps is None:
+        return None
+    scores = task_scores(pairs[0], at_target_steps(results.history(pairs[0], method), steps))
+    return estimate([scores], iqm, streams.numpy("equal steps"), resamples) if scores else None
+
+
+def _improvement(
+    results: SuiteResults, pairs: list[str], method: str, reference: str | None, streams: Streams, resamples: int
+) -> Estimate | None:
+    if reference is None or method == reference:
+        return None
+    ours, theirs = _scores(results, pairs, method), _scores(results, pairs, reference)
+    shared = {scores.task for scores in ours} & {scores.task for scores in theirs}
+    ours = [scores for scores in ours if scores.task in shared]
+    theirs = [scores for scores in theirs if scores.task in shared]
+    return estimate_improvement(ours, theirs, streams.numpy("improvement"), resamples) if shared else None
+
+
+def _mean_or_none(column: "np.typing.ArrayLike") -> float | None:
+    values = np.asarray(column, dtype=float)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else None

@@ -1,0 +1,196 @@
+"""A store with made-up scores, written file by file in the format of the runner."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wombet.files import canonical_json, pretty_json, sha256
+
+VERSIONS = {"python": "3.11.9", "torch": "2.13.0", "mujoco": "3.3.0", "gymnasium": "1.4.0"}
+CEILING = {"wombet": 0.72, "rlpd": 0.66, "sac": 0.52, "bc": 0.41, "random": 0.10, "zero": 0.14}
+KINDS = {
+    "wombet": "transfer",
+    "rlpd": "offline-to-online",
+    "sac": "online",
+    "bc": "offline",
+    "random": "reference",
+    "zero": "reference",
+}
+OFFLINE = frozenset({"bc", "random", "zero"})
+WITH_DATASET = frozenset({"wombet", "rlpd", "bc"})
+
+
+@dataclass
+class SyntheticSuite:
+    """What to write: every method runs on every pair with every seed, unless listed under a trouble."""
+
+    name: str = "reacher-smoke"
+    title: str = "Reacher, smoke"
+    description: str = "Made-up scores."
+    methods: tuple[str, ...] = ("wombet", "rlpd", "sac", "bc", "random", "zero")
+    levels: tuple[str, ...] = ("close",)
+    family: str = "reacher"
+    horizon: int = 50
+    seeds: int = 5
+    n_datasets: int = 2
+    target_steps: int = 3000
+    count: int = 6
+    todo: set[tuple[str, int]] = field(default_factory=set)
+    failed: set[tuple[str, int]] = field(default_factory=set)
+    running: set[tuple[str, int]] = field(default_factory=set)
+    score: Callable[[str, float, np.random.Generator], float] | None = None
+    versions: Callable[[str, int], dict[str, str]] = lambda method, seed: VERSIONS
+    dataset: Callable[[str, int], str | None] | None = None
+
+
+def learning_score(method: str, progress: float, rng: np.random.Generator) -> float:
+    """A saturating learning curve with noise; methods that never train online have one level."""
+    ceiling = CEILING.get(method, 0.5)
+    start = 0.6 * ceiling if method in WITH_DATASET else 0.1
+    level = ceiling if method in OFFLINE else start + (ceiling - start) * (1 - np.exp(-3 * progress))
+    return float(level + rng.normal(0, 0.03))
+
+
+def write_store(root: Path, suite: SyntheticSuite | None = None) -> Path:
+    """Write a manifest and all run folders of a suite; returns the store's folder."""
+    suite = suite or SyntheticSuite()
+    cells = []
+    pairs = [_pair(suite, level) for level in suite.levels]
+    for pair in pairs:
+        for method in suite.methods:
+            cells.extend(_write_run(root, suite, pair, method, seed) for seed in range(suite.seeds))
+    manifest = {
+        "schema": 1,
+        "name": suite.name,
+        "title": suite.title,
+        "description": suite.description,
+        "suite_sha256": sha256(suite.name),
+        "overrides": {},
+        "pairs": pairs,
+        "methods": list(suite.methods),
+        "method_kinds": {method: KINDS.get(method, "online") for method in suite.methods},
+        "method_sources": dict.fromkeys(suite.methods, "made up"),
+        "method_deviations": {suite.methods[0]: ["is not real"]},
+        "seeds": suite.seeds,
+        "budgets": {method: _budgets(suite, method) for method in suite.methods},
+        "evaluation": {"count": suite.count, "episodes": 5},
+        "cells": cells,
+    }
+    _write(root / "suites" / f"{suite.name}.json", pretty_json(manifest))
+    return root
+
+
+def run_folders(root: Path, pair: str, method: str) -> list[Path]:
+    """Folders of the runs of a cell, by seed."""
+    return sorted((root / "runs" / pair / method).iterdir())
+
+
+def _pair(suite: SyntheticSuite, level: str) -> dict[str, Any]:
+    return {
+        "id": f"{suite.family}-{level}",
+        "family": suite.family,
+        "level": level,
+        "shift": "both",
+        "horizon": suite.horizon,
+        "source_fingerprint": sha256(suite.family)[:16],
+        "target_fingerprint": sha256(suite.family + level)[:16],
+    }
+
+
+def _budgets(suite: SyntheticSuite, method: str) -> dict[str, int]:
+    steps = 0 if method in OFFLINE else suite.target_steps
+    return {"target_steps": steps, "offline_updates": 500, "source_steps": 0}
+
+
+def _write_run(root: Path, suite: SyntheticSuite, pair: dict[str, Any], method: str, seed: int) -> dict[str, Any]:
+    if suite.dataset is not None:
+        dataset = suite.dataset(method, seed)
+    else:
+        dataset = f"{suite.family}-{sha256(str(seed % suite.n_datasets))[:12]}" if method in WITH_DATASET else None
+    spec = {
+        "schema": 1,
+        "pair": pair,
+        "method": method,
+        "method_version": 1,
+        "config": {},
+        "seed": seed,
+        "budgets": _budgets(suite, method),
+        "evaluation": {"count": suite.count, "episodes": 5},
+        "dataset": {"dataset_seed": seed % suite.n_datasets} if dataset else None,
+    }
+    run_id = sha256(canonical_json(spec))[:12]
+    relative = f"runs/{pair['id']}/{method}/s{seed}-{run_id}"
+    cell = {"pair": pair["id"], "method": method, "seed": seed, "run_id": run_id, "folder": relative}
+    cell["dataset"] = dataset
+    if (method, seed) in suite.todo:
+        return cell
+    folder = root / relative
+    rows = list(_evaluations(suite, pair, method, seed, source_steps=10_000 if dataset else 0))
+    _write(folder / "spec.json", pretty_json(spec))
+    attempt = {"host": "node1", "versions": suite.versions(method, seed), "commit": "c0ffee0", "threads": 1}
+    _write(folder / "provenance.json", pretty_json([attempt]))
+    _write_state(folder, suite, method, seed, rows, run_id)
+    return cell
+
+
+def _write_state(
+    folder: Path, suite: SyntheticSuite, method: str, seed: int, rows: list[dict[str, Any]], run_id: str
+) -> None:
+    state = "done"
+    if (method, seed) in suite.failed | suite.running:
+        state = "failed" if (method, seed) in suite.failed else "running"
+        rows = rows[: len(rows) // 2]
+    evals = _jsonl(rows)
+    _write(folder / "evals.jsonl", evals)
+    costs = [
+        {"evaluation": row["evaluation"], "cpu_s": 2.5 * k + 1, "wall_s": 3.0 * k + 1} for k, row in enumerate(rows)
+    ]
+    _write(folder / "costs.jsonl", _jsonl(costs))
+    steps = rows[-1]["target_steps"] if rows else 0
+    _write(
+        folder / "status.json",
+        pretty_json({"state": state, "heartbeat": 0.0, "pid": 1, "host": "node1", "target_steps": steps}),
+    )
+    if state == "failed":
+        _write(
+            folder / "error.txt",
+            "Traceback (most recent call last):\nFloatingPointError: the critic loss is not finite\n",
+        )
+    if state == "done":
+        done = {"run_id": run_id, "evals_sha256": sha256(evals), "state_sha256": sha256("state"), "summary": {}}
+        _write(folder / "done.json", pretty_json(done))
+
+
+def _evaluations(
+    suite: SyntheticSuite, pair: dict[str, Any], method: str, seed: int, source_steps: int
+) -> Iterable[dict[str, Any]]:
+    entropy = int(sha256(f"{pair['id']}/{method}/{seed}")[:8], 16)
+    rng = np.random.default_rng(entropy)
+    score = suite.score or learning_score
+    grid = [0] if method in OFFLINE else np.linspace(0, suite.target_steps, suite.count, dtype=int).tolist()
+    luck = rng.normal(0, 0.04)
+    for number, steps in enumerate(grid):
+        value = score(method, steps / suite.target_steps, rng) + (luck if suite.score is None else 0.0)
+        returns = [round(value * suite.horizon + offset, 6) for offset in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+        yield {
+            "evaluation": number,
+            "phase": "online" if steps else "offline" if method in WITH_DATASET else "none",
+            "source_steps": source_steps,
+            "target_steps": steps,
+            "updates": 500 + steps,
+            "returns": returns,
+            "lengths": [suite.horizon] * 5,
+        }
+
+
+def _jsonl(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,184 @@
+"""Tables and curves of a synthetic store, against numbers computed here from its files."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from synthetic import SyntheticSuite, run_folders, write_store
+
+from analysis.curves import common_target_steps, learning_curves
+from analysis.load import load_suite
+from analysis.render import csv_text, flat, latex, markdown, number
+from analysis.summary import headline
+from analysis.tables import suite_tables
+from suites.store import Store
+
+PAIR = "reacher-close"
+
+
+def load(root, suite: SyntheticSuite | None = None):
+    return load_suite(Store(write_store(root, suite)), "reacher-smoke")
+
+
+def tables(root, suite: SyntheticSuite | None = None):
+    return suite_tables(load(root, suite), seed=0, resamples=1000)
+
+
+def row(table, method: str):
+    return next(row for row in table.rows if row.method == method)
+
+
+def stored_scores(root, method: str, line: int) -> np.ndarray:
+    """Scores of one evaluation of every seed, read from the files without the code under test."""
+    scores = []
+    for folder in run_folders(root, PAIR, method):
+        record = json.loads((folder / "evals.jsonl").read_text().splitlines()[line])
+        scores.append(np.mean(record["returns"]) / 50)
+    return np.array(scores)
+
+
+def test_a_row_summarises_the_final_evaluations(tmp_path):
+    (table,) = tables(tmp_path)
+    ours, scores = row(table, "wombet"), stored_scores(tmp_path, "wombet", -1)
+    assert ours.final.value == pytest.approx(scipy.stats.trim_mean(scores, 0.25), abs=1e-12)
+    assert ours.final.low < ours.final.value < ours.final.high
+    assert ours.mean == pytest.approx(scores.mean())
+    assert ours.median == pytest.approx(np.median(scores))
+    assert ours.optimality_gap == pytest.approx(1 - scores.mean())
+    assert ours.mean_return == pytest.approx(50 * scores.mean())
+    assert (ours.source_steps, ours.target_steps, ours.cpu_s) == (10_000, 3000, 13.5)
+    assert (ours.finished, ours.planned, ours.failed, ours.missing) == (5, 5, 0, 0)
+
+
+def test_rows_keep_the_suites_order_and_count_failures_and_holes(tmp_path):
+    suite = SyntheticSuite(todo={("rlpd", 4)}, failed={("sac", 2)}, running={("wombet", 3)})
+    (table,) = tables(tmp_path, suite)
+    assert [row.method for row in table.rows] == list(suite.methods)
+    assert [(row.finished, row.failed, row.missing) for row in table.rows[:3]] == [(4, 0, 1), (4, 0, 1), (4, 1, 0)]
+    assert row(table, "sac").final.low is None
+
+
+def test_a_method_without_a_finished_run_keeps_its_row(tmp_path):
+    suite = SyntheticSuite(failed={("sac", seed) for seed in range(5)})
+    (table,) = tables(tmp_path, suite)
+    assert (row(table, "sac").final, row(table, "sac").failed) == (None, 5)
+    assert "| sac | 0/5 | 5 | – |" in markdown(table, "results")
+
+
+def test_several_pairs_have_a_table_over_all_of_them_first(tmp_path):
+    overall, close, far = tables(tmp_path, SyntheticSuite(levels=("close", "far")))
+    assert (overall.pair, close.pair, far.pair) == (None, "reacher-close", "reacher-far")
+    assert row(overall, "bc").mean == pytest.approx((row(close, "bc").mean + row(far, "bc").mean) / 2)
+    assert row(overall, "bc").finished == 10
+    assert row(overall, "bc").mean_return is None
+
+
+def test_scores_at_equal_target_steps_use_the_smallest_budget(tmp_path):
+    write_store(tmp_path)
+    for folder in run_folders(tmp_path, PAIR, "rlpd"):
+        lines = (folder / "evals.jsonl").read_text().splitlines(keepends=True)[:3]
+        (folder / "evals.jsonl").write_text("".join(lines))
+        done = json.loads((folder / "done.json").read_text())
+        from wombet.files import sha256
+
+        (folder / "done.json").write_text(json.dumps(done | {"evals_sha256": sha256("".join(lines))}))
+    results = load_suite(Store(tmp_path), "reacher-smoke")
+    assert common_target_steps(results, PAIR) == 1200
+    (table,) = suite_tables(results, seed=0, resamples=1000)
+    expected = scipy.stats.trim_mean(stored_scores(tmp_path, "wombet", 2), 0.25)
+    assert row(table, "wombet").at_equal_steps.value == pytest.approx(expected, abs=1e-12)
+    assert row(table, "bc").at_equal_steps.value == pytest.approx(row(table, "bc").final.value)
+
+
+def test_curves_are_the_iqm_at_every_evaluation_point(tmp_path):
+    results = load(tmp_path)
+    curves = {curve.method: curve for curve in learning_curves(results, PAIR, "target", 0, 1000)}
+    sac = curves["sac"]
+    assert sac.steps.tolist() == [0, 600, 1200, 1800, 2400, 3000]
+    expected = [scipy.stats.trim_mean(stored_scores(tmp_path, "sac", line), 0.25) for line in range(6)]
+    np.testing.assert_allclose(sac.values, expected, atol=1e-12)
+    low, high = sac.band
+    assert ((low <= sac.values) & (sac.values <= high)).all()
+
+
+def test_methods_without_online_training_are_flat_lines(tmp_path):
+    curves = {curve.method: curve for curve in learning_curves(load(tmp_path), PAIR, "target", 0, 1000)}
+    assert curves["bc"].flat
+    assert not curves["wombet"].flat
+    assert curves["bc"].steps.tolist() == [0, 3000]
+    assert len(set(curves["bc"].values)) == 1
+
+
+def test_all_interaction_includes_the_source_steps_of_the_dataset(tmp_path):
+    curves = {curve.method: curve for curve in learning_curves(load(tmp_path), PAIR, "total", 0, 1000)}
+    assert curves["wombet"].steps.tolist() == [10_000 + steps for steps in range(0, 3001, 600)]
+    assert curves["sac"].steps[-1] == 3000
+    assert curves["bc"].steps.tolist() == [10_000, 13_000]
+
+
+def test_few_seeds_give_curves_without_bands_and_a_mean_that_says_so(tmp_path):
+    suite = SyntheticSuite(seeds=3)
+    results = load(tmp_path, suite)
+    assert all(curve.band is None for curve in learning_curves(results, PAIR, "target", 0, 1000))
+    (table,) = suite_tables(results, seed=0, resamples=1000)
+    assert row(table, "sac").final.label == "mean (n=3 < 4)"
+    assert "(mean of 3)" in markdown(table, "results")
+    assert "IQM" not in markdown(table, "results")
+
+
+def test_the_headline_names_what_lies_above_and_below_the_reference(tmp_path):
+    levels = {"wombet": 0.9, "rlpd": 0.5, "sac": 0.5, "bc": 0.1, "random": 0.1, "zero": 0.1}
+    suite = SyntheticSuite(score=lambda method, progress, rng: levels[method] + rng.normal(0, 0.02))
+    first, second = headline(tables(tmp_path, suite)[0])
+    above, below = first.split(";")
+    assert "against the interval of sac" in above
+    assert "wholly above lies that of wombet" in above
+    assert "wholly below lie those of" in below
+    assert "rlpd" not in first
+    assert all(method in below for method in ("bc", "random", "zero"))
+    assert second == "Not separated from sac: rlpd."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.41, 0.6, "wholly above"), (0.39, 0.6, "no method"), (0.1, 0.29, "wholly below")]
+)
+def test_an_interval_excludes_another_only_if_they_do_not_touch(tmp_path, low, high, said):
+    (table,) = tables(tmp_path, SyntheticSuite(methods=("sac", "bc")))
+    rows = []
+    for row_of_table, bounds in zip(table.rows, [(0.3, 0.4), (low, high)], strict=True):
+        final = replace(row_of_table.final, value=sum(bounds) / 2, low=bounds[0], high=bounds[1])
+        rows.append(replace(row_of_table, final=final))
+    assert said in headline(replace(table, rows=tuple(rows)))[0]
+
+
+def test_the_headline_claims_nothing_without_intervals(tmp_path):
+    sentences = headline(tables(tmp_path, SyntheticSuite(seeds=4))[0])
+    assert sentences[1].startswith("With 4 finished seeds of sac there is no interval")
+
+
+def test_csv_holds_the_numbers_in_full(tmp_path):
+    (table,) = tables(tmp_path)
+    records = list(csv.DictReader(io.StringIO(csv_text([flat(table, row) for row in table.rows]))))
+    assert [record["method"] for record in records] == [row.method for row in table.rows]
+    assert float(records[0]["final"]) == pytest.approx(row(table, "wombet").final.value, rel=1e-11)
+    assert records[0]["final_statistic"] == "IQM"
+
+
+def test_latex_has_as_many_cells_in_every_line_and_escapes(tmp_path):
+    (table,) = tables(tmp_path, SyntheticSuite(methods=("sac", "my_method", "50%&co")))
+    text = latex(table, "results")
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len({line.replace(r"\&", "").count("&") for line in lines}) == 1
+    assert r"my\_method" in text
+    assert r"50\%\&co" in text
+    assert r"\toprule" in text
+
+
+def test_numbers_have_a_true_minus_and_no_negative_zero():
+    assert number(-0.1234) == "−0.123"
+    assert number(-0.0001) == "0.000"
+    assert number(None) == "–"
