@@ -37,11 +37,10 @@ def report_command(
     (SVG, PDF, PNG), prints the main table and, last, the path of report.html. Unfinished and failed runs are named in
     the report and never stop it; built again from the same runs, it is the same bytes.
     """
-    from suites.commands.options import console, print_json
-    from suites.spec import manifest_name
+    from suites.commands.options import console, manifest_name, print_json
     from suites.store import Store
 
-    report = make_report(Store(store), manifest_name(suite, set_ or []), out, resamples=resamples)
+    report = make_report(Store(store), manifest_name(suite, set_), out, resamples=resamples)
     if json:
         print_json(report.as_json())
     else:

@@ -31,11 +31,11 @@ def make_config(kind: type[Config], values: Mapping[str, Any], where: str) -> Co
         if name not in known:
             raise InputError(f"{where}: there is no field {name!r}{nearest(name, known)}")
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(dict(values)), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), allow_nan=False), strict=True)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_sentence(error)}") from error
-    except TypeError as error:
-        raise InputError(f"{where}: a value is of a type that a config cannot hold ({error})") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: a value is one that a config cannot hold ({error})") from error
 
 
 def config_dict(config: Any) -> dict[str, Any]:

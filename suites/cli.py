@@ -23,7 +23,7 @@ def build_program() -> typer.Typer:
         name="wombet", help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
     )
     for point in sorted(entry_points(group=COMMANDS), key=_position):
-        verb: Any = point.load()
+        verb = _load(point)
         if isinstance(verb, typer.Typer):
             program.add_typer(verb, name=point.name)
         else:
@@ -41,6 +41,19 @@ def main() -> None:
     except OSError as error:
         print(f"wombet: {error.strerror or error}: {error.filename}", file=sys.stderr)
         sys.exit(2)
+
+
+def _load(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        complaint = f"the verb {point.name!r} of {point.value} cannot be loaded: {error}"
+
+    def broken() -> None:
+        """Cannot be loaded; the other verbs work."""
+        raise InputError(complaint)
+
+    return broken
 
 
 def _position(point: EntryPoint) -> tuple[int, str]:

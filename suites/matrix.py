@@ -129,19 +129,22 @@ def _run(suite: Suite, entry: PairEntry, name: str, config: dict[str, Any], seed
         method_version=capabilities.version,
         config=config,
         seed=seed,
-        budgets=_relevant_budgets(suite, name),
+        budgets=_relevant_budgets(suite, name, config),
         evaluation=suite.evaluation.model_dump(mode="json"),
         dataset=_recipe(suite, entry, seed) if capabilities.needs_dataset else None,
     )
 
 
-def _relevant_budgets(suite: Suite, name: str) -> Budgets:
-    """A budget for a phase that a method does not have is zero, so that it does not change the run's identity."""
+def _relevant_budgets(suite: Suite, name: str, config: dict[str, Any]) -> Budgets:
+    """A budget that a method does not use is zero, so that it does not change the run's identity.
+
+    A method whose settings say how long it pretrains has that as its offline budget.
+    """
     phases = {phase.value for phase in method(name).capabilities.phases}
     budgets = suite.budgets_of(name)
     return Budgets(
         target_steps=budgets.target_steps if "online" in phases else 0,
-        offline_updates=budgets.offline_updates if "offline" in phases else 0,
+        offline_updates=config.get("pretraining_updates", budgets.offline_updates) if "offline" in phases else 0,
         source_steps=budgets.source_steps if "source" in phases else 0,
     )
 
@@ -183,7 +186,9 @@ def _data_choice(suite: Suite, entry: PairEntry) -> dict[str, str]:
     known = suite.data.model_dump(mode="json")
     for name, value in entry.data.items():
         if name not in known:
-            raise InputError(f"suite {suite.name}, pair {entry.family}: data has no entry {name!r}{nearest(name, known)}")
+            raise InputError(
+                f"suite {suite.name}, pair {entry.family}: data has no entry {name!r}{nearest(name, known)}"
+            )
         known[name] = value
     return known
 

@@ -47,7 +47,7 @@ class BudgetEntry(_Part):
 
 
 class EvaluationProtocol(_Part):
-    """`count` evaluations of `episodes` each, evenly spaced over the target steps: the first at 0, the last at the end."""
+    """`count` evaluations of `episodes` each, evenly spaced over the target steps, from 0 to the end."""
 
     count: int = Field(ge=2)
     episodes: int = Field(ge=1)

@@ -1,6 +1,6 @@
 """`wombet list`: what there is."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +8,7 @@ import typer
 from suites.commands.options import JsonOption, console, print_json
 
 
-class Listable(str, Enum):
+class Listable(StrEnum):
     """What can be listed."""
 
     suites = "suites"

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from suites.matrix import Matrix
 
-SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite of the catalogue, or the path of a TOML file.")]
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="A suite of the catalogue, or the path of a TOML file.")
+]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder that holds datasets and runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 SetOption = Annotated[
@@ -21,6 +23,9 @@ SetOption = Annotated[
 TasksOption = Annotated[list[str] | None, typer.Option("--tasks", help="Only this task pair. Repeatable.")]
 MethodsOption = Annotated[list[str] | None, typer.Option("--methods", help="Only this method. Repeatable.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Only the first so many seeds.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Worker processes, one thread each [default: the cores there are].")
+]
 DEFAULT_STORE = Path("runs")
 
 
@@ -30,6 +35,18 @@ def open_matrix(suite: str, set_: list[str] | None) -> "Matrix":
     from suites.spec import load_suite, parse_overrides
 
     return build_matrix(load_suite(suite), parse_overrides(set_ or []))
+
+
+def manifest_name(suite: str, set_: list[str] | None) -> str:
+    """Return the name under which a store keeps a suite that was run with some `--set` texts.
+
+    Only a suite file or settings are looked up in the catalogue: a store is readable without the suite that filled it.
+    """
+    if not set_ and not suite.endswith(".toml"):
+        return suite
+    from suites.spec import load_suite, parse_overrides, variant_name
+
+    return variant_name(load_suite(suite), parse_overrides(set_ or []))
 
 
 def console() -> "Console":

@@ -30,6 +30,7 @@ def test_all_fields_come_back_as_plain_values() -> None:
         ({"target_subset": 5}, "here: .*target_subset is 5; it must be at most n_critics"),
         ({"actor_lr": -1.0}, "here: .*actor_lr is -1.0"),
         ({"utd": {1, 2}}, "a config cannot hold"),
+        ({"actor_lr": float("inf")}, "a config cannot hold"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_sentence(values: dict, sentence: str) -> None:

@@ -1,0 +1,193 @@
+"""The generated datasets of a store: built once per recipe, checked whenever they are used."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from baselines.config import make_config
+from suites.checkpoint import Checkpoints
+from suites.outcome import Outcome, Preempted, failure_text, sentence_of
+from suites.pacing import Pace, Progress
+from suites.problem import check_fingerprint, tasks_of
+from suites.provenance import Attempt
+from suites.spec import DatasetRecipe, RunSpec
+from suites.store import Store, claim, record_failure
+from suites.tasks.task import Task, make_task
+from wombet.dataset import TransferDataset, load_card, load_dataset
+from wombet.errors import InputError
+from wombet.files import pretty_json, sha256, sha256_of_file, sync_folder, write_atomically
+from wombet.generation import Generated, GenerationConfig, TransferDataBuilder
+from wombet.interaction import Meter, MeteredEnv
+from wombet.serialization import dumps
+from wombet.streams import Streams
+
+MODEL = "model/ensemble.safetensors"
+AGENT = "agent/agent.safetensors"
+
+
+def build_dataset(
+    recipe: DatasetRecipe,
+    store: Store,
+    *,
+    device: str = "cpu",
+    checkpoint_seconds: float = 60.0,
+    stop: Callable[[], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Build a dataset, or what is left of it, beside its place and move it there when it is whole.
+
+    The folder is `store.dataset_folder(recipe.id)`; a finished one is skipped. A build that was stopped or killed goes
+    on from its checkpoint and gives the same bytes. Raises InputError if the recipe fits no task or config.
+    """
+    if is_built(store, recipe):
+        return Outcome("skipped")
+    folder = store.building_folder(recipe.id)
+    with claim(folder) as ours:
+        if not ours:
+            return Outcome("busy", f"another process is building the dataset {recipe.id}")
+        if is_built(store, recipe):
+            return Outcome("skipped")
+        write_atomically(folder / "recipe.json", pretty_json(asdict(recipe)))
+        config = config_of(recipe)
+        pace = Pace(folder, config.source_steps, checkpoint_seconds, stop, on_progress)
+        return _attempt(_Build(recipe, config, folder, device, pace), store)
+
+
+def is_built(store: Store, recipe: DatasetRecipe) -> bool:
+    """Whether the recipe's dataset is finished."""
+    return (store.dataset_folder(recipe.id) / "card.json").is_file()
+
+
+def config_of(recipe: DatasetRecipe) -> GenerationConfig:
+    """Return the recipe's settings; raises InputError for a field or value that does not exist or fit."""
+    return make_config(GenerationConfig, recipe.config, f"dataset recipe {recipe.id}")
+
+
+def source_task(recipe: DatasetRecipe) -> Task:
+    """Return the recipe's source task; raises InputError if its numbers are no longer those of the recipe."""
+    task = make_task(recipe.family, "source", "both", recipe.horizon)
+    check_fingerprint(task, recipe.source_fingerprint)
+    return task
+
+
+def verify_dataset(folder: Path, task: Task) -> dict[str, Any]:
+    """Check every file's hash, every row, and that the rewards are `task`'s; returns the card.
+
+    Raises InputError naming the first file or row that is wrong.
+    """
+    dataset = load_dataset(folder)
+    dataset.validate(task)
+    for name, digest in dataset.card.get("files", {}).items():
+        path = folder / name
+        if not path.is_file() or sha256_of_file(path) != digest:
+            raise InputError(f"{path} is missing or was changed; build the dataset again")
+    return dataset.card
+
+
+def load_for_run(spec: RunSpec, store: Store) -> TransferDataset | None:
+    """Return the run's dataset with the target's labels, checked against its recipe and its source task."""
+    if spec.dataset is None:
+        return None
+    folder = store.dataset_folder(spec.dataset.id)
+    card = load_card(folder)
+    if card.get("recipe") != asdict(spec.dataset):
+        raise InputError(f"{folder} was not built by the recipe of {spec.label}; build the dataset again")
+    source, target = tasks_of(spec.pair)
+    dataset = load_dataset(folder)
+    dataset.validate(source)
+    return dataset.relabel(target)
+
+
+class _Build:
+    """A dataset in the making: the builder, its meter and its checkpoints."""
+
+    def __init__(self, recipe: DatasetRecipe, config: GenerationConfig, folder: Path, device: str, pace: Pace) -> None:
+        self.recipe, self.folder, self.device, self.pace = recipe, folder, device, pace
+        self.task = source_task(recipe)
+        self.meter = Meter(config.source_steps, "source")
+        self.checkpoints = Checkpoints(folder / "checkpoint")
+        self._streams = Streams(recipe.dataset_seed).child("dataset", recipe.family)
+        self.builder = TransferDataBuilder(self.task, self._open_env, self.meter, config, self._streams, device)
+
+    def run(self) -> Generated:
+        """Go on from the newest whole checkpoint, if there is one, to the end."""
+        state = next(self.checkpoints.load(), None)
+        if state is not None:
+            self.builder.restore(state)
+        self.pace.begin(self.meter.count, source_steps=self.meter.count)
+        return self.builder.run(self._tick)
+
+    def _tick(self, *, updates: int, metrics: Callable[[], Mapping[str, float]] | None = None) -> None:
+        stop = self.pace.stop_requested()
+        self.pace.beat(self.meter.count, now=stop, source_steps=self.meter.count, updates=updates)
+        if stop or self.pace.checkpoint_due:
+            with self.pace.checkpointing():
+                self.checkpoints.save(self.builder.state())
+        if stop:
+            raise Preempted
+
+    def _open_env(self, name: str) -> MeteredEnv:
+        return MeteredEnv(self.task.make_env(), self.meter, self._streams.child("resets", name).integer)
+
+
+def _attempt(build: _Build, store: Store) -> Outcome:
+    recipe, folder = build.recipe, build.folder
+    attempt = Attempt(folder, build.device)
+    (folder / "error.txt").unlink(missing_ok=True)
+    try:
+        generated = build.run()
+        attempt.note(build.checkpoints.problems)
+        made = folder / "artefact"
+        shutil.rmtree(made, ignore_errors=True)
+        _write_artefact(made, build, generated)
+        attempt.end("done")
+        os.replace(folder / "provenance.json", made / "provenance.json")
+        os.replace(made, store.dataset_folder(recipe.id))
+        sync_folder(folder.parent)
+    except Preempted:
+        build.pace.end("interrupted")
+        attempt.end("interrupted")
+        return Outcome("preempted", f"the dataset {recipe.id} was stopped; the same command continues it")
+    except Exception as error:
+        record_failure(folder, failure_text(error, f"the dataset {recipe.id}", folder), message=sentence_of(error))
+        with contextlib.suppress(OSError):
+            attempt.end("failed")
+        return Outcome("failed", sentence_of(error))
+    _remove(build)
+    return Outcome("done")
+
+
+def _write_artefact(folder: Path, build: _Build, generated: Generated) -> None:
+    states = {MODEL: generated.model_state, AGENT: generated.agent_state}
+    files = {}
+    for name, state in states.items():
+        if state is not None:
+            data = dumps(state)
+            files[name] = sha256(data)
+            write_atomically(folder / name, data)
+    card = {
+        **generated.card,
+        "recipe": asdict(build.recipe),
+        "dataset_seed": build.recipe.dataset_seed,
+        "versions": {name: version(name) for name in ("mujoco", "numpy", "torch")},
+        "files": files,
+    }
+    if card["source_steps"]["total"] != build.meter.count:
+        raise RuntimeError(
+            f"the card tells of {card['source_steps']} source steps; the meter counted {build.meter.count}"
+        )
+    replace(generated.dataset, card=card).save(folder)
+    verify_dataset(folder, build.task)
+
+
+def _remove(build: _Build) -> None:
+    """The lock goes last; whoever waited for it finds the dataset finished."""
+    build.checkpoints.clear()
+    for path in sorted(build.folder.iterdir(), key=lambda path: path.name == "lock"):
+        path.unlink(missing_ok=True)
+    build.folder.rmdir()

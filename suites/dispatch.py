@@ -1,0 +1,227 @@
+"""All jobs of a suite, each when it may begin: datasets first, and every run as soon as its dataset is there."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from suites.datasets import config_of, is_built, source_task
+from suites.executors import Executor, InlineExecutor, Job, LocalExecutor
+from suites.matrix import available_cores
+from suites.outcome import Outcome
+from suites.pacing import Progress
+from suites.runner import is_finished
+from suites.spec import DatasetRecipe, RunSpec
+from suites.store import Store, claim, record_failure
+from suites.worker import StopRequest
+from wombet.errors import InputError
+
+EXECUTORS = ("inline", "local")
+POLL_SECONDS = 0.5
+
+EventKind = Literal["started", "progress", "done", "failed", "blocked", "busy", "preempted"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job.
+
+    `finished` of `total` jobs have ended. `seconds_left` is an estimate for all of them, by the share that is done and
+    the time it took; None before anything is done.
+    """
+
+    kind: EventKind
+    job: Job
+    message: str
+    progress: Progress | None
+    finished: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass
+class Summary:
+    """How many jobs ended how ("skipped" were finished before), what failed and why, and whether it was stopped.
+
+    `left` counts the jobs that were not begun because of a stop.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    blocked: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    left: int = 0
+
+    @property
+    def message(self) -> str:
+        """One line for people."""
+        parts = [f"{count} {ending}" for ending, count in sorted(self.counts.items())]
+        text = ", ".join(parts) or "nothing to do"
+        return f"{text}; stopped with {self.left} not begun: the same command continues" if self.interrupted else text
+
+
+def dispatch(
+    runs: Sequence[RunSpec],
+    store: Store,
+    *,
+    executor: str = "local",
+    workers: int | None = None,
+    recipes: Sequence[DatasetRecipe] = (),
+    device: str = "cpu",
+    checkpoint_seconds: float = 60.0,
+    on_event: Callable[[Event], None] | None = None,
+) -> Summary:
+    """Carry out all runs that are not finished, and build the datasets that they (and `recipes`) need.
+
+    A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM
+    and SIGUSR1 make every job save itself and stop. Raises InputError, before any work, for an unknown executor, for
+    more workers than cores, for a store that cannot be written, and for a recipe that fits no task or config.
+    """
+    workers = check_workers(executor, workers)
+    store.prepare()
+    options = {"device": device, "checkpoint_seconds": checkpoint_seconds}
+    plan = _Plan(runs, recipes, store, options)
+    with StopRequest() as stop:
+        if not plan.open_jobs:
+            return plan.summary
+        chosen = _executor(executor, min(workers, plan.open_jobs), stop)
+        try:
+            _Dispatch(plan, store, chosen, stop, on_event).run()
+        finally:
+            chosen.close()
+    return plan.summary
+
+
+def check_workers(executor: str, workers: int | None) -> int:
+    """Return the number of workers (by default, one per core); raises InputError if it cannot be."""
+    if executor not in EXECUTORS:
+        raise InputError(f"there is no executor {executor!r}; known are {', '.join(EXECUTORS)}")
+    cores = available_cores()
+    if workers is None:
+        return 1 if executor == "inline" else cores
+    if workers < 1:
+        raise InputError(f"--workers is {workers}; it must be at least 1")
+    if executor == "inline" and workers > 1:
+        raise InputError(f"--workers is {workers}, and the inline executor runs one job at a time; use local")
+    if workers > cores:
+        raise InputError(f"--workers is {workers}, and this machine offers {cores} cores; each worker needs one")
+    return workers
+
+
+def _executor(name: str, workers: int, stop: Callable[[], bool]) -> Executor:
+    return InlineExecutor(stop) if name == "inline" else LocalExecutor(workers)
+
+
+class _Plan:
+    """Jobs that may begin, jobs that wait for a dataset, and what became of the rest."""
+
+    def __init__(
+        self, runs: Sequence[RunSpec], recipes: Sequence[DatasetRecipe], store: Store, options: dict[str, Any]
+    ) -> None:
+        self.summary = Summary()
+        open_runs = [run for run in runs if not is_finished(store.run_folder(run.folder))]
+        wanted = {recipe.id: recipe for recipe in recipes}
+        wanted |= {run.dataset.id: run.dataset for run in open_runs if run.dataset is not None}
+        missing = [recipe for recipe in wanted.values() if not is_built(store, recipe)]
+        skipped = len(runs) - len(open_runs) + sum(is_built(store, recipe) for recipe in recipes)
+        if skipped:
+            self.summary.counts["skipped"] = skipped
+        for recipe in missing:
+            source_task(recipe)
+            config_of(recipe)
+        self.ready = deque(Job.of_dataset(recipe, store, options) for recipe in missing)
+        self.waiting: dict[str, list[Job]] = {recipe.id: [] for recipe in missing}
+        jobs = [Job.of_run(run, store, options) for run in open_runs]
+        self.ready.extend(job for job in jobs if job.dataset is None)
+        for job in jobs:
+            if job.dataset in self.waiting:
+                self.waiting[job.dataset].append(job)
+            elif job.dataset is not None:
+                self.ready.append(job)
+
+    @property
+    def open_jobs(self) -> int:
+        """How many jobs have not begun."""
+        return len(self.ready) + sum(map(len, self.waiting.values()))
+
+    def ended(self, job: Job, outcome: Outcome) -> list[tuple[Job, Outcome]]:
+        """Take note of an ending; returns it and those that follow from it."""
+        endings = [(job, outcome)]
+        if job.kind == "dataset" and outcome.ending in ("done", "skipped"):
+            self.ready.extend(self.waiting.pop(job.id))
+        elif job.kind == "dataset" and outcome.ending != "preempted":
+            follows = Outcome("busy" if outcome.ending == "busy" else "blocked", f"{job.label}: {outcome.message}")
+            endings += [(run, follows) for run in self.waiting.pop(job.id)]
+        for ended, result in endings:
+            ending = "failed" if result.ending == "lost" else result.ending
+            self.summary.counts[ending] += 1
+            if ending == "failed":
+                self.summary.failures.append((ended.label, result.message))
+            elif ending == "blocked":
+                self.summary.blocked.append((ended.label, result.message))
+        return endings
+
+
+class _Dispatch:
+    """The loop that keeps an executor's slots busy."""
+
+    def __init__(
+        self,
+        plan: _Plan,
+        store: Store,
+        executor: Executor,
+        stop: StopRequest,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.plan, self.store, self.executor, self.stop = plan, store, executor, stop
+        self._on_event = on_event or (lambda event: None)
+        self._running: dict[str, float] = {}
+        self._finished, self._total = 0, plan.open_jobs
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """Go on until nothing is left, or until a stop has reached every job."""
+        stopping = False
+        while self._running or (self.plan.ready and not stopping):
+            while self.plan.ready and len(self._running) < self.executor.slots and not self.stop():
+                self._start(self.plan.ready.popleft())
+            for job, outcome in self.executor.wait(POLL_SECONDS, self._progress):
+                self._end(job, outcome)
+            if self.stop() and not stopping:
+                stopping = True
+                self.executor.stop()
+        self.plan.summary.interrupted = stopping
+        self.plan.summary.left = self.plan.open_jobs
+
+    def _start(self, job: Job) -> None:
+        self._running[job.id] = 0.0
+        self.executor.start(job)
+        self._tell("started", job)
+
+    def _progress(self, job: Job, progress: Progress) -> None:
+        self._running[job.id] = min(1.0, progress.units / progress.total) if progress.total else 0.0
+        self._tell("progress", job, progress=progress)
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        del self._running[job.id]
+        if outcome.ending == "lost":
+            self._record_loss(job, outcome.message)
+        if outcome.ending == "preempted":
+            # A worker that was told to stop is a machine that is going away.
+            self.stop.requested = True
+        for ended, result in self.plan.ended(job, outcome):
+            self._finished += 1
+            kinds: dict[str, EventKind] = {"lost": "failed", "skipped": "done"}
+            self._tell(kinds.get(result.ending, result.ending), ended, result.message)  # type: ignore[arg-type]
+
+    def _record_loss(self, job: Job, message: str) -> None:
+        with claim(job.folder) as ours:
+            if ours:
+                record_failure(job.folder, f"{job.label} failed.\n\n{message}\n", message=message)
+
+    def _tell(self, kind: EventKind, job: Job, message: str = "", progress: Progress | None = None) -> None:
+        share = (self._finished + sum(self._running.values())) / self._total
+        elapsed = time.monotonic() - self._began
+        left = elapsed * (1 - share) / share if share > 0 else None
+        self._on_event(Event(kind, job, message, progress, self._finished, self._total, left))

@@ -1,0 +1,130 @@
+"""One run from its spec to its mark of completion: skipped if done, continued if begun, recorded if it fails."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from baselines.config import make_config
+from baselines.registry import method
+from suites.checkpoint import state_sha256
+from suites.datasets import load_for_run
+from suites.evaluate import Evaluator
+from suites.outcome import Outcome, Preempted, failure_text, sentence_of
+from suites.pacing import Pace, Progress
+from suites.problem import open_problem, tasks_of, total_units
+from suites.provenance import Attempt
+from suites.spec import RunSpec
+from suites.store import Store, claim, read_json, read_rows, record_failure
+from suites.training import Training
+from wombet.errors import InputError
+from wombet.files import pretty_json, sha256_of_file, write_atomically
+from wombet.streams import Streams
+
+
+def run_cell(
+    spec: RunSpec,
+    store: Store,
+    *,
+    device: str = "cpu",
+    checkpoint_seconds: float = 60.0,
+    stop: Callable[[], bool] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Carry out a run, or what is left of it.
+
+    `stop` is asked in every tick; once it says yes the run is saved and ends as "preempted". A method that raises is
+    recorded in the folder and ends as "failed". Raises InputError if the folder belongs to another spec, and OSError if
+    it cannot be written.
+    """
+    folder = store.run_folder(spec.folder)
+    if is_finished(folder):
+        return Outcome("skipped")
+    if spec.dataset is not None and not (store.dataset_folder(spec.dataset.id) / "card.json").is_file():
+        return Outcome("blocked", f"{spec.label} needs the dataset {spec.dataset.id}, which is not built")
+    with claim(folder) as ours:
+        if not ours:
+            return Outcome("busy", f"another process is running {spec.label}")
+        if is_finished(folder):
+            return Outcome("skipped")
+        _write_spec(spec, folder)
+        pace = Pace(folder, total_units(spec.budgets), checkpoint_seconds, stop, on_progress)
+        return _attempt(spec, store, folder, device, pace)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder has a readable mark of completion."""
+    return read_json(folder / "done.json") is not None
+
+
+def _write_spec(spec: RunSpec, folder: Path) -> None:
+    path = folder / "spec.json"
+    text = pretty_json(spec.to_json())
+    if not path.exists():
+        write_atomically(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{path} is not the spec of {spec.label}; move the folder away")
+
+
+def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Outcome:
+    attempt = Attempt(folder, device)
+    (folder / "error.txt").unlink(missing_ok=True)
+    try:
+        training = _prepare(spec, store, folder, device, pace)
+        attempt.note(training.checkpoints.problems)
+        training.run()
+        _finish(spec, folder, training, attempt)
+        training.close()
+    except Preempted:
+        pace.end("interrupted")
+        attempt.end("interrupted")
+        return Outcome("preempted", f"{spec.label} was stopped; the same command continues it")
+    except Exception as error:
+        record_failure(folder, failure_text(error, spec.label, folder), message=sentence_of(error))
+        with contextlib.suppress(OSError):
+            attempt.end("failed")
+        return Outcome("failed", sentence_of(error))
+    return Outcome("done")
+
+
+def _prepare(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Training:
+    kind = method(spec.method)
+    if kind.capabilities.version != spec.method_version:
+        raise InputError(
+            f"this run was planned with version {spec.method_version} of method {spec.method}, and version "
+            f"{kind.capabilities.version} is installed; plan it again"
+        )
+    config: Any = make_config(kind.Config, spec.config, f"{spec.label}, config")
+    dataset = load_for_run(spec, store)
+    problem = open_problem(spec, dataset)
+    adapter = kind(problem, config, Streams(spec.seed).child("method"), device)
+    evaluator = Evaluator(tasks_of(spec.pair)[1], spec.evaluation["episodes"], spec.seed, spec.method)
+    dataset_steps = 0 if dataset is None else dataset.card["source_steps"]["total"]
+    training = Training(spec, folder, problem, adapter, evaluator, pace, dataset_steps)
+    training.restore()
+    return training
+
+
+def _finish(spec: RunSpec, folder: Path, training: Training, attempt: Attempt) -> None:
+    evaluations = folder / "evals.jsonl"
+    for rows in training.rows.values():
+        rows.sync()
+    resumable = training.adapter.capabilities.resumable
+    done = {
+        "run_id": spec.run_id,
+        "evals_sha256": sha256_of_file(evaluations),
+        "state_sha256": state_sha256(training.adapter.state()) if resumable else None,
+        "summary": _summary(evaluations),
+    }
+    training.pace.end("done")
+    attempt.end("done")
+    write_atomically(folder / "done.json", pretty_json(done))
+    with contextlib.suppress(OSError):
+        training.checkpoints.clear()
+
+
+def _summary(evaluations: Path) -> dict[str, Any]:
+    rows = read_rows(evaluations)
+    last = rows[-1]
+    costs = {name: last[name] for name in ("source_steps", "target_steps", "updates")}
+    return {"evaluations": len(rows), "final_mean_return": sum(last["returns"]) / len(last["returns"]), **costs}

@@ -1,0 +1,88 @@
+"""Where a suite stands, from its manifest and the small files of its run folders."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from suites.pacing import Progress, progress_of
+from suites.store import Store, folder_state, last_line, read_json
+
+STATES = ("done", "running", "interrupted", "failed", "blocked", "todo")
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """State of a run; `message` is why it failed or is blocked, `progress` is there while it runs or is interrupted."""
+
+    pair: str
+    method: str
+    seed: int
+    folder: str
+    state: str
+    message: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """State of a dataset: done, running, interrupted, failed or todo."""
+
+    id: str
+    state: str
+    message: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class SuiteStatus:
+    """States of all cells and datasets of a suite, and how many cells are in each state."""
+
+    name: str
+    cells: list[CellStatus]
+    datasets: list[DatasetStatus]
+    totals: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+
+def suite_status(store: Store, suite_name: str) -> SuiteStatus:
+    """Read where a suite stands; raises InputError if it was never run in this store."""
+    manifest = store.manifest(suite_name)
+    ids = sorted({cell["dataset"] for cell in manifest["cells"] if cell["dataset"] is not None})
+    datasets = {dataset_id: dataset_status(store, dataset_id) for dataset_id in ids}
+    cells = [_cell_status(store, cell, datasets) for cell in manifest["cells"]]
+    counts = Counter(cell.state for cell in cells)
+    return SuiteStatus(manifest["name"], cells, list(datasets.values()), {state: counts[state] for state in STATES})
+
+
+def dataset_status(store: Store, dataset_id: str) -> DatasetStatus:
+    """State of a dataset, finished or not."""
+    if (store.dataset_folder(dataset_id) / "card.json").is_file():
+        return DatasetStatus(dataset_id, "done")
+    folder = store.building_folder(dataset_id)
+    status = read_json(folder / "status.json")
+    state = folder_state(folder, False, status)
+    message = _failure(folder, status) if state == "failed" else None
+    return DatasetStatus(dataset_id, state, message, progress_of(status or {}) if state == "running" else None)
+
+
+def _cell_status(store: Store, cell: dict[str, Any], datasets: dict[str, DatasetStatus]) -> CellStatus:
+    identity = (cell["pair"], cell["method"], cell["seed"], cell["folder"])
+    folder = store.run_folder(cell["folder"])
+    if read_json(folder / "done.json") is not None:
+        return CellStatus(*identity, "done")
+    status = read_json(folder / "status.json")
+    state: str = folder_state(folder, False, status)
+    if state == "failed":
+        return CellStatus(*identity, state, _failure(folder, status))
+    dataset = datasets.get(cell["dataset"])
+    if state != "running" and dataset is not None and dataset.state == "failed":
+        return CellStatus(*identity, "blocked", f"dataset {dataset.id}: {dataset.message}")
+    return CellStatus(*identity, state, None, progress_of(status or {}))
+
+
+def _failure(folder: Any, status: dict[str, Any] | None) -> str | None:
+    message = (status or {}).get("message")
+    return message if isinstance(message, str) else last_line(folder / "error.txt")

@@ -1,0 +1,279 @@
+"""What is kept of runs and datasets, and where; reading it needs neither torch nor a simulator."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wombet.errors import InputError
+from wombet.files import canonical_json, pretty_json, sync_folder, write_atomically
+
+RunState = Literal["done", "failed", "running", "interrupted", "todo"]
+
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+"""A heartbeat older than this, on a machine whose locks cannot be seen from here, counts as dead."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """All that a run folder holds; `problems` names whatever could not be read.
+
+    `evaluations` and `costs` are the whole rows of evals.jsonl and costs.jsonl, `error` the last line of error.txt.
+    """
+
+    folder: Path
+    spec: dict[str, Any] | None
+    evaluations: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+    done: dict[str, Any] | None
+    status: dict[str, Any] | None
+    error: str | None
+    problems: list[str] = field(default_factory=list)
+    state: RunState = "todo"
+
+
+class Store:
+    """A folder with `runs/`, `datasets/` and `suites/`; raises InputError if the path is a file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"the store {self.root} is a file; name a folder")
+
+    def prepare(self) -> None:
+        """Make the folder if need be; raises InputError, before any work, if nothing can be written there."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                probe.write(bytes(65536))
+                probe.flush()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise InputError(
+                f"the store {self.root} cannot be written ({reason}); choose another with --store"
+            ) from error
+
+    def require(self) -> None:
+        """Raise InputError unless the folder exists and is a store."""
+        if not any((self.root / part).is_dir() for part in ("suites", "runs", "datasets")):
+            what = "is not a store (no suites, runs or datasets in it)" if self.root.is_dir() else "does not exist"
+            raise InputError(f"the store {self.root} {what}; `wombet run SUITE --store {self.root}` makes one")
+
+    def manifests(self) -> list[str]:
+        """Names of the suites that were run in this store."""
+        return sorted(path.stem for path in (self.root / "suites").glob("*.json"))
+
+    def manifest(self, suite_name: str) -> dict[str, Any]:
+        """Return a suite's manifest; raises InputError if it was never run here or the file is damaged."""
+        path = self.root / "suites" / f"{suite_name}.json"
+        if not path.is_file():
+            self.require()
+            known = ", ".join(self.manifests()) or "none"
+            raise InputError(
+                f"the store {self.root} has no suite {suite_name!r} (it has: {known}); start it with "
+                f"`wombet run {suite_name} --store {self.root}`"
+            )
+        content = read_json(path)
+        if content is None or not isinstance(content.get("cells"), list):
+            raise InputError(f"{path} is damaged; `wombet run {suite_name} --store {self.root}` writes it again")
+        return content
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Write a suite's manifest under its name."""
+        write_atomically(self.root / "suites" / f"{manifest['name']}.json", pretty_json(manifest))
+
+    def run_folder(self, relative: str) -> Path:
+        """Path of a run's folder, given as in a manifest."""
+        return self.root / relative
+
+    def dataset_folder(self, dataset_id: str) -> Path:
+        """Path of a finished dataset's folder."""
+        return self.root / "datasets" / dataset_id
+
+    def datasets(self) -> list[str]:
+        """Ids of the finished datasets."""
+        return sorted(path.parent.name for path in (self.root / "datasets").glob("*/card.json"))
+
+    def building_folder(self, dataset_id: str) -> Path:
+        """Path of what there is of a dataset before it is finished."""
+        return self.root / "datasets" / f"{dataset_id}.building"
+
+    def scan(self) -> Iterator[StoredRun]:
+        """Read every run folder, in the order of their paths."""
+        for folder in sorted((self.root / "runs").glob("*/*/*")):
+            if folder.is_dir():
+                yield self.read_run(folder)
+
+    def read_run(self, folder: Path) -> StoredRun:
+        """Read a run folder, whatever state it is in; what cannot be read is named in `problems`."""
+        problems: list[str] = []
+        spec = read_json(folder / "spec.json", problems)
+        done = read_json(folder / "done.json", problems)
+        status = read_json(folder / "status.json", problems)
+        evaluations = read_rows(folder / "evals.jsonl", problems)
+        costs = read_rows(folder / "costs.jsonl", problems)
+        return StoredRun(
+            folder=folder,
+            spec=spec,
+            evaluations=evaluations,
+            costs=costs,
+            done=done,
+            status=status,
+            error=last_line(folder / "error.txt", problems),
+            problems=problems,
+            state=folder_state(folder, done is not None, status),
+        )
+
+
+def folder_state(folder: Path, done: bool, status: dict[str, Any] | None) -> RunState:
+    """State of a run's (or a building dataset's) folder, from its mark of completion, its status and its lock."""
+    if done:
+        return "done"
+    if status is None:
+        return "interrupted" if (folder / "evals.jsonl").exists() else "todo"
+    if status.get("state") == "running":
+        return "running" if _alive(folder, status) else "interrupted"
+    return "failed" if status.get("state") == "failed" else "interrupted"
+
+
+def _alive(folder: Path, status: dict[str, Any]) -> bool:
+    if status.get("host") == socket.gethostname():
+        return is_locked(folder)
+    heartbeat = status.get("heartbeat")
+    return isinstance(heartbeat, int | float) and time.time() - heartbeat < STALE_SECONDS
+
+
+def read_json(path: Path, problems: list[str] | None = None) -> dict[str, Any] | None:
+    """Return a JSON object, or None if the file is missing or (named in `problems`) unreadable."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _note(problems, f"{path.name} is unreadable ({error})")
+        return None
+    if not isinstance(content, dict):
+        _note(problems, f"{path.name} is not a JSON object")
+        return None
+    return content
+
+
+def read_rows(path: Path, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of an append-only file; a torn last line and damaged rows are left out and named."""
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        _note(problems, f"{path.name} is unreadable ({error})")
+        return []
+    if tail:
+        _note(problems, f"the last line of {path.name} is torn and was left out")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            _note(problems, f"line {number} of {path.name} is damaged and was left out")
+    return rows
+
+
+def last_line(path: Path, problems: list[str] | None = None) -> str | None:
+    """Return the last line of a text that is not blank, or None."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _note(problems, f"{path.name} is unreadable ({error})")
+        return None
+    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+
+
+def _note(problems: list[str] | None, sentence: str) -> None:
+    if problems is not None:
+        problems.append(sentence)
+
+
+class Rows:
+    """An append-only file of JSON rows that can be cut back to a length it once had."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.length = path.stat().st_size if path.exists() else 0
+
+    def append(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Add rows at the end."""
+        data = "".join(canonical_json(row) + "\n" for row in rows).encode()
+        with open(self.path, "ab") as file:
+            file.write(data)
+        self.length += len(data)
+
+    def cut(self, length: int) -> None:
+        """Forget everything after the first `length` bytes."""
+        with open(self.path, "ab") as file:
+            file.truncate(length)
+        self.length = length
+
+    def sync(self) -> None:
+        """Make the rows durable."""
+        if self.path.exists():
+            with open(self.path, "rb") as file:
+                os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Hold a folder's exclusive lock, which ends with the process; yields False if another process holds it.
+
+    Tries for a quarter of a second, because a look at a folder's state holds the lock for a moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "ab") as file:
+        for attempt in range(6):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05 if attempt < 5 else 0)
+                continue
+            sync_folder(folder)
+            yield True
+            return
+        yield False
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a living process holds a folder's lock."""
+    try:
+        with open(folder / "lock", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def write_status(folder: Path, state: str, **values: Any) -> None:
+    """Write a folder's status.json with the time and who wrote it."""
+    content = {"state": state, "heartbeat": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **values}
+    write_atomically(folder / "status.json", pretty_json(content))
+
+
+def record_failure(folder: Path, text: str, **values: Any) -> None:
+    """Write error.txt and the status "failed"; a disk that takes neither is no further error."""
+    with contextlib.suppress(OSError):
+        write_atomically(folder / "error.txt", text)
+        write_status(folder, "failed", **values)

@@ -1,0 +1,238 @@
+"""The program as a person meets it: bad input costs one sentence, and the verbs do what they say."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suites.cli import main
+from suites.matrix import build_matrix
+from suites.spec import CATALOG, load_suite
+
+SMOKE = (CATALOG / "smoke.toml").read_text()
+Program = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def wombet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Run the program in this process; returns exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wombet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(result: tuple[int, str, str], sentence: str) -> None:
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.startswith("wombet: ")
+    assert err.count("\n") == 1, err
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("methods = [", 'methods = ["sacc", '), "no method 'sacc'; did you mean 'sac'"),
+        (('family = "reacher"', 'family = "racher"'), "did you mean 'reacher'"),
+        (('level = "close"', 'level = "closest"'), "did you mean 'close'"),
+        (("utd = 1", "udt = 1"), "did you mean 'utd'"),
+        (("utd = 1", 'utd = "one"'), "utd is 'one'"),
+        (("seeds = 2", "seeds = 2.5"), "seeds is 2.5"),
+        (("target_steps = 200", "target_steps = -200"), "target_steps is -200"),
+        (('profile = "smoke"', 'profile = "smok"'), "did you mean 'smoke'"),
+        (("[evaluation]", "[evaluation"), "not valid TOML"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_a_mistake_in_a_suite_file_is_said_in_one_sentence_and_nothing_is_written(
+    wombet: Program, tmp_path: Path, change: tuple[str, str], sentence: str, verb: str
+) -> None:
+    assert change[0] in SMOKE
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SMOKE.replace(*change))
+    refused(wombet(verb, suite, "--store", tmp_path / "store"), sentence)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "smok"), "did you mean 'smoke'"),
+        (("run", "smoke", "--methods", "scc"), "no method 'scc'"),
+        (("run", "smoke", "--tasks", "reacher-clse"), "did you mean 'reacher-close'"),
+        (("run", "smoke", "--seeds", "9"), "1 to 2 seeds"),
+        (("run", "smoke", "--set", "sac.utdd=2"), "did you mean 'utd'"),
+        (("run", "smoke", "--set", "sac.utd=fast"), "utd is 'fast'"),
+        (("run", "smoke", "--set", "utd"), "METHOD.FIELD=VALUE"),
+        (("run", "smoke", "--executor", "slrm"), "slrm"),
+        (("run", "smoke", "--workers", "0"), "--workers is 0"),
+        (("run", "smoke", "--workers", "999"), "cores"),
+        (("status", "smoke"), "does not exist"),
+        (("report", "smoke"), "does not exist"),
+        (("data", "show", "smoke"), "wombet data build"),
+        (("data", "show", "smoke", "--dataset", "walker"), "no dataset 'walker'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_said_in_one_sentence_and_nothing_is_written(
+    wombet: Program, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    refused(wombet(*arguments, "--store", tmp_path / "store"), sentence)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "smoke"), ("data", "build", "smoke"), ("status", "smoke"), ("plan", "smoke")]
+)
+def test_a_store_that_is_a_file_is_refused_and_kept(
+    wombet: Program, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "store").write_text("precious")
+    refused(wombet(*arguments, "--store", tmp_path / "store"), "is a file")
+    assert contents(tmp_path) == {"store": b"precious"}
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(wombet: Program, tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    # Permissions do not bind root, but nobody makes folders in /sys.
+    store = Path("/sys/wombet-store") if os.geteuid() == 0 else folder / "store"
+    refused(wombet("run", "smoke", "--store", store), "cannot be written")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which a small suite was run through the real program."""
+    folder = tmp_path_factory.mktemp("finished")
+    suite = folder / "mine.toml"
+    smaller = SMOKE.replace('"zero", "random", "bc", "sac", "rlpd", "wombet"', '"zero", "bc"')
+    suite.write_text(smaller.partition("[shared]")[0] + "[config.bc]\nhidden_width = 16\n")
+    command = [sys.executable, "-c", "from suites.cli import main; main()", "run", suite, "--store", folder / "store"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("report.html")
+    return folder
+
+
+def test_finished_runs_are_skipped_and_not_a_byte_changes(wombet: Program, finished: Path) -> None:
+    before = contents(finished / "store")
+    code, out, _ = wombet("run", finished / "mine.toml", "--store", finished / "store", "--executor", "inline")
+    assert code == 0
+    assert "skipped" in out
+    assert contents(finished / "store") == before
+
+
+def test_every_verb_tells_the_same_story_also_as_json(wombet: Program, finished: Path) -> None:
+    suite, store = finished / "mine.toml", finished / "store"
+    plan = json.loads(wombet("plan", suite, "--store", store, "--json")[1])
+    assert (plan["done"], plan["missing"]) == (4, 0)
+    status = json.loads(wombet("status", suite, "--store", store, "--json")[1])
+    assert status["totals"]["done"] == 4
+    cards = json.loads(wombet("data", "show", suite, "--store", store, "--json")[1])
+    (card,) = cards.values()
+    assert card["rows"] > 0
+    assert "whole" in wombet("data", "verify", suite, "--store", store)[1]
+    assert "All cells are done" in wombet("plan", suite, "--store", store)[1]
+    report = json.loads(wombet("report", suite, "--store", store, "--json")[1])
+    assert report
+
+
+@pytest.mark.parametrize("damage", ["truncated", "of another task"])
+@pytest.mark.parametrize("verb", [("run",), ("data", "verify")])
+def test_a_damaged_or_foreign_dataset_is_refused_and_kept(
+    wombet: Program, finished: Path, tmp_path: Path, damage: str, verb: tuple[str, ...]
+) -> None:
+    import shutil
+
+    store = tmp_path / "store"
+    shutil.copytree(finished / "store", store)
+    (folder,) = (path for path in (store / "datasets").iterdir())
+    if damage == "truncated":
+        column = folder / "data" / "obs.npy"
+        column.write_bytes(column.read_bytes()[:-100])
+        sentence = "obs.npy is truncated"
+    else:
+        relabel_as_far(folder)
+        sentence = "another task"
+    before = contents(store)
+    refused(wombet(*verb, finished / "mine.toml", "--store", store), sentence)
+    assert contents(store) == before
+
+
+def relabel_as_far(folder: Path) -> None:
+    """Replace a dataset's source rewards by those of another task, hashes and all."""
+    import dataclasses
+
+    from suites.tasks import make_task
+    from wombet.dataset import load_dataset
+
+    dataset = load_dataset(folder)
+    reward, _ = make_task("reacher", "far").relabel(dataset.obs, dataset.action, dataset.next_obs)
+    dataclasses.replace(dataset, reward_source=reward).save(folder)
+
+
+def test_a_failing_method_is_named_spares_the_others_and_gives_exit_code_1(
+    wombet: Program, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from baselines.bc import BehaviourCloning
+
+    def fail(self: object, phase: object, tick: object) -> None:
+        raise RuntimeError("the cause")
+
+    store = tmp_path / "store"
+    shutil.copytree(finished / "store", store)
+    shutil.rmtree(store / "runs")
+    monkeypatch.setattr(BehaviourCloning, "train", fail)
+    code, out, _ = wombet("run", finished / "mine.toml", "--store", store, "--executor", "inline")
+    assert code == 1
+    assert "bc seed 0" in out
+    assert "the cause" in out
+    totals = json.loads(wombet("status", finished / "mine.toml", "--store", store, "--json")[1])["totals"]
+    assert (totals["done"], totals["failed"]) == (2, 2)
+
+
+@pytest.mark.parametrize("what", ["suites", "tasks", "methods"])
+def test_everything_there_is_can_be_listed(wombet: Program, what: str) -> None:
+    code, out, _ = wombet("list", what)
+    assert code == 0
+    rows = json.loads(wombet("list", what, "--json")[1])
+    assert all(next(iter(row.values())) in out for row in rows)
+
+
+def test_a_selection_runs_only_its_cells_and_the_manifest_names_all(wombet: Program, tmp_path: Path) -> None:
+    code, _, _ = wombet(
+        "run", "smoke", "--store", tmp_path, "--methods", "zero", "--seeds", 1, "--executor", "inline", "--no-report"
+    )
+    assert code == 0
+    assert len(list((tmp_path / "runs").glob("*/*/*"))) == 1
+    manifest = json.loads((tmp_path / "suites" / "smoke.json").read_text())
+    assert len(manifest["cells"]) == len(build_matrix(load_suite("smoke")).runs)
+
+
+def test_help_is_fast_and_every_verb_explains_itself() -> None:
+    began = time.perf_counter()
+    command = [sys.executable, "-c", "from suites.cli import main; main()", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    elapsed = time.perf_counter() - began
+    assert elapsed < 5
+    for verb in ("list", "plan", "data", "run", "status", "report"):
+        assert verb in done.stdout
+        help_text = subprocess.run([*command[:3], verb, "--help"], capture_output=True, text=True, check=True).stdout
+        assert len(help_text.split()) > 25

@@ -1,0 +1,150 @@
+"""Suites and runs as data: validated with one sentence, hashed by what matters, nothing else."""
+
+import copy
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from baselines.registry import method_names
+from suites.matrix import build_matrix
+from suites.spec import (
+    CATALOG,
+    load_suite,
+    parse_overrides,
+    parse_suite,
+    run_spec_from_json,
+    suite_names,
+    variant_name,
+)
+from wombet.errors import InputError
+
+SMOKE = tomllib.loads((CATALOG / "smoke.toml").read_text())
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_of_the_catalogue_is_valid_and_names_registered_methods_only(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert set(suite.methods) <= set(method_names())
+    matrix = build_matrix(suite)
+    assert len(matrix.runs) == len(suite.pairs) * len(suite.methods) * suite.seeds
+    assert len({run.folder for run in matrix.runs}) == len(matrix.runs)
+
+
+def changed(**entries: object) -> dict:
+    return {**copy.deepcopy(SMOKE), **entries}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (changed(seed=3), "no entry 'seed'; did you mean 'seeds'"),
+        (changed(seeds="five"), "seeds is 'five'"),
+        (changed(seeds=0), "seeds is 0"),
+        (changed(budgets={"target_steps": -5}), "budgets.target_steps is -5"),
+        (changed(budgets={"target_stepps": 5}), "budgets.target_stepps"),
+        (changed(evaluation={"count": 1, "episodes": 2}), "evaluation.count is 1"),
+        (changed(methods=["sac", "sac"]), "named twice"),
+        (changed(config={"sca": {"utd": 2}}), "config names 'sca'"),
+        (changed(data={"collection": "pur"}), "data.collection is 'pur'"),
+    ],
+)
+def test_a_bad_entry_is_said_in_one_sentence(content: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        parse_suite(content, "suite.toml")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("suite.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (changed(methods=["sacc"]), "no method 'sacc'; did you mean 'sac'"),
+        (changed(pairs=[{"family": "reachr", "level": "close"}]), "did you mean 'reacher'"),
+        (changed(pairs=[{"family": "reacher", "level": "closer"}]), "did you mean 'close'"),
+        (changed(shared={"hidden_with": 3}), "did you mean 'hidden_width'"),
+        (changed(config={"sac": {"utd": "x"}}), "method sac: utd is 'x'"),
+        (changed(data={"profile": "quik"}), "did you mean 'quick'"),
+        (
+            changed(pairs=[{"family": "reacher", "level": "close", "data": {"mode": "pure"}}]),
+            "data has no entry 'mode'",
+        ),
+    ],
+)
+def test_a_name_that_does_not_exist_is_answered_with_the_nearest(content: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        build_matrix(parse_suite(content, "suite.toml"))
+
+
+def test_unknown_suites_and_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'quickstart'"):
+        load_suite("quickstrat")
+    with pytest.raises(InputError, match="no suite file"):
+        load_suite(str(tmp_path / "mine.toml"))
+    (tmp_path / "mine.toml").write_text("seeds = = 3")
+    with pytest.raises(InputError, match="not valid TOML"):
+        load_suite(str(tmp_path / "mine.toml"))
+
+
+def test_a_run_is_identified_by_what_defines_its_results() -> None:
+    run = build_matrix(load_suite("smoke")).runs[-1]
+    same = run_spec_from_json(run.to_json())
+    assert same == run
+    assert same.run_id == run.run_id
+    others = [
+        dataclasses.replace(run, seed=run.seed + 1),
+        dataclasses.replace(run, config={**run.config, "utd": 3}),
+        dataclasses.replace(run, method_version=2),
+        dataclasses.replace(run, evaluation={"count": 3, "episodes": 9}),
+        dataclasses.replace(run, pair=dataclasses.replace(run.pair, target_fingerprint="other")),
+        dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, dataset_seed=9)),
+    ]
+    assert len({run.run_id, *(other.run_id for other in others)}) == 1 + len(others)
+
+
+def test_a_budget_that_a_method_does_not_use_does_not_change_its_runs() -> None:
+    longer = build_matrix(parse_suite(changed(budgets={"target_steps": 400, "offline_updates": 50}), "x"))
+    ids = {(run.method, run.seed): run.run_id for run in build_matrix(load_suite("smoke")).runs}
+    same = {run.method for run in longer.runs if ids[run.method, run.seed] == run.run_id}
+    assert same == {"zero", "random", "bc"}
+
+
+def test_levels_of_one_family_share_their_datasets_and_seeds_take_turns() -> None:
+    pairs = [{"family": "reacher", "level": level} for level in ("close", "far")]
+    matrix = build_matrix(parse_suite(changed(pairs=pairs, seeds=4, n_datasets=2), "x"))
+    assert len(matrix.recipes) == 2
+    assert {run.dataset.dataset_seed for run in matrix.runs if run.dataset and run.seed in (1, 3)} == {1}
+
+
+def test_evaluations_are_evenly_spaced_with_both_ends() -> None:
+    run = next(run for run in build_matrix(load_suite("quickstart")).runs if run.method == "sac")
+    assert run.evaluation_steps() == [0, 600, 1200, 1800, 2400, 3000]
+
+
+def test_overrides_are_typed_and_give_the_results_a_name_of_their_own() -> None:
+    overrides = parse_overrides(["sac.utd=2", "wombet.mixing=fixed", "rlpd.actor_lr = 1e-4"])
+    assert overrides == {"sac": {"utd": 2}, "wombet": {"mixing": "fixed"}, "rlpd": {"actor_lr": 1e-4}}
+    suite = load_suite("smoke")
+    assert variant_name(suite, {}) == "smoke"
+    assert variant_name(suite, overrides).startswith("smoke@")
+    configs = {run.method: run.config for run in build_matrix(suite, overrides).runs}
+    assert configs["wombet"]["mixing"] == "fixed"
+    with pytest.raises(InputError, match=r"METHOD\.FIELD=VALUE"):
+        parse_overrides(["utd=3"])
+    with pytest.raises(InputError, match="does not run"):
+        build_matrix(suite, {"ppo": {"x": 1}})
+
+
+def test_a_part_of_a_suite_can_be_chosen_by_name() -> None:
+    matrix = build_matrix(load_suite("smoke"))
+    part = matrix.select(["reacher-close"], ["sac"], 1)
+    assert [run.label for run in part.runs] == ["reacher-close sac seed 0"]
+    for arguments, sentence in (
+        ((["reacher-clse"], [], None), "did you mean 'reacher-close'"),
+        (([], ["scc"], None), "no method 'scc'"),
+        (([], [], 3), "1 to 2 seeds"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            matrix.select(*arguments)
