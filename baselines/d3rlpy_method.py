@@ -5,8 +5,6 @@ loops cannot be resumed. Only public names of d3rlpy appear here: `create_impl`,
 """
 
 import contextlib
-import sys
-import types
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -14,18 +12,13 @@ import numpy as np
 import torch
 
 from baselines.api import Array
+from baselines.quiet import silence_gym
 from wombet.dataset import TransferDataset
 
 
 def import_d3rlpy() -> Any:
-    """Import d3rlpy without the notice that the unmaintained `gym` prints when d3rlpy imports it."""
-    if "gym" not in sys.modules:
-        notices = types.ModuleType("gym_notices.notices")
-        notices.notices = {}  # type: ignore[attr-defined]
-        package = types.ModuleType("gym_notices")
-        package.notices = notices  # type: ignore[attr-defined]
-        sys.modules.setdefault("gym_notices", package)
-        sys.modules.setdefault("gym_notices.notices", notices)
+    """Import d3rlpy, quietly."""
+    silence_gym()
     import d3rlpy
 
     return d3rlpy

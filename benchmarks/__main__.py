@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 import benchmarks
+from baselines.quiet import silence_gym
 from benchmarks.result import Result
 from wombet.errors import InputError
 
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    silence_gym()
     return report(load(names), options.json)
 
 

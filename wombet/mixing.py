@@ -1,7 +1,8 @@
 """The share of offline rows in a minibatch, and the rules that adapt it (alpha_t of the paper, Section 4).
 
 The paper says that alpha_t is driven by an exponential average of the TD error on recent online data, that a larger
-error means more offline data, and that it stabilises; the formulas are reconstructions of ours. The signal is scale-free:
+error means more offline data, and that it stabilises; the formulas are reconstructions of ours. The signal is free of
+the reward's scale:
 
     z_t = ema(mean |y - Q|) / ema(std y),   on rows recently collected in the target task,
 

@@ -1,0 +1,56 @@
+"""What the documents promise: the example of the README runs, its commands exist, and no private matter slipped in."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLE = ROOT / "examples" / "nearest-neighbour"
+
+
+def test_the_baseline_shown_in_the_readme_is_the_one_of_the_example() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code.strip() == (EXAMPLE / "nearest_neighbour.py").read_text().strip()
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 45
+
+
+def test_the_example_package_is_installed_and_compared_with_the_readmes_commands(tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", installed, EXAMPLE], check=True, cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", "from suites.cli import main; main()", "run", EXAMPLE / "suite.toml"]
+    store = ["--store", tmp_path / "store", "--executor", "inline"]
+    done = subprocess.run([*command, *store], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nearest-neighbour" in done.stdout
+
+
+def test_every_suite_and_verb_that_the_readme_names_exists() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    verbs = set(pyproject["project"]["entry-points"]["wombet.commands"])
+    named = set(re.findall(r"`wombet (\w+)", README)) | set(re.findall(r"\.venv/bin/wombet (\w+)", README))
+    assert named <= verbs
+    for target in re.findall(r"(?:`|^|cpu )make ([a-z-]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_every_file_that_the_readme_links_to_exists(link: str) -> None:
+    assert (ROOT / link).exists()
+
+
+def test_versions_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    assert "torch==2.13.0" in constraints
+    assert "mujoco==3.3.0" in constraints
