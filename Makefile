@@ -1,5 +1,5 @@
 # Two commands do everything: `make quickstart` and `make test`. Both set up what they need in .venv.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed

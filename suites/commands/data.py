@@ -37,12 +37,12 @@ def build(
 
     A build that was stopped or killed goes on where it was and gives the same bytes.
     """
-    from suites.commands.running import carry_out
+    from suites.commands.running import carry_out, exit_code
     from suites.store import Store
 
     matrix = open_matrix(suite, set_)
     place = Store(store)
-    raise typer.Exit(carry_out(matrix.recipes, [], place, "local", workers))
+    raise typer.Exit(exit_code(carry_out(matrix.recipes, [], place, "local", workers)))
 
 
 @data_commands.command()

@@ -34,7 +34,7 @@ def run_command(
     given again at any time. Failed runs are named, leave the others alone (exit code 1), and are tried again.
     """
     from suites.commands.data import verify_built
-    from suites.commands.running import carry_out
+    from suites.commands.running import carry_out, exit_code
     from suites.dispatch import check_workers
     from suites.store import Store
 
@@ -45,10 +45,10 @@ def run_command(
     verify_built(chosen.recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
-    code = carry_out(chosen.recipes, chosen.runs, place, executor, workers)
-    if report:
+    summary = carry_out(chosen.recipes, chosen.runs, place, executor, workers)
+    if report and not summary.interrupted:
         _report(suite, place.root, set_)
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code(summary))
 
 
 def _report(suite: str, store: object, set_: list[str] | None) -> None:

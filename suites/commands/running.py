@@ -15,23 +15,28 @@ if TYPE_CHECKING:
 
 def carry_out(
     recipes: "list[DatasetRecipe]", runs: "list[RunSpec]", store: "Store", executor: str, workers: int | None
-) -> int:
-    """Build the datasets and carry out the runs that are not there yet; returns the program's exit code."""
+) -> "Summary":
+    """Build the datasets and carry out the runs that are not there yet, and tell how that ended."""
     from suites.dispatch import dispatch
 
     with _Display() as display:
         summary = dispatch(runs, store, recipes=recipes, executor=executor, workers=workers, on_event=display.show)
-    return _tell(summary)
+    _tell(summary)
+    return summary
 
 
-def _tell(summary: "Summary") -> int:
+def exit_code(summary: "Summary") -> int:
+    """The program's exit code: 1 if something failed, could not begin, or was stopped."""
+    return 1 if summary.failures or summary.blocked or summary.interrupted else 0
+
+
+def _tell(summary: "Summary") -> None:
     out = console()
     for label, message in summary.failures:
         out.print(f"failed: {label}: {message}", style="red", markup=False, soft_wrap=True)
     for label, message in summary.blocked:
         out.print(f"blocked: {label}: {message}", style="yellow", markup=False, soft_wrap=True)
     out.print(summary.message, markup=False)
-    return 1 if summary.failures or summary.blocked or summary.interrupted else 0
 
 
 class _Display:
