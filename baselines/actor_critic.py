@@ -13,6 +13,7 @@ from wombet.learner import Aggregate, LearnerConfig
 from wombet.streams import Streams
 
 _TEMPERATURE = "initial temperature 0.1 instead of 1, because rewards are at most 1 per step"
+_LOG_STD = "log standard deviation by a tanh within [-5, 2] (CleanRL) instead of clipped to [-20, 2]"
 
 
 class _AgentMethod:
@@ -65,7 +66,7 @@ class SAC(_AgentMethod):
         needs_dataset=False,
         kind="online",
         source="Haarnoja et al. 2018 (arXiv 1812.05905); wombet's learner core",
-        deviations=(_TEMPERATURE,),
+        deviations=(_TEMPERATURE, _LOG_STD),
     )
     fixed: ClassVar = {"mixing": "online_only", "target_penalty": 0.0}
 
@@ -92,7 +93,7 @@ class RLPD(_AgentMethod):
         needs_dataset=True,
         kind="offline-to-online",
         source="Ball et al. 2023 (arXiv 2302.02948); wombet's learner core",
-        deviations=(_TEMPERATURE,),
+        deviations=(_TEMPERATURE, _LOG_STD, "layers begin as torch's Linear does, not by Xavier's rule"),
     )
     fixed: ClassVar = {"mixing": "fixed", "target_penalty": 0.0}
 
