@@ -1,12 +1,13 @@
 """SAC, RLPD and WOMBET: three configurations of one agent."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.config import config_dict
+from baselines.knowledge import continue_from_source
 from wombet.agent import AgentConfig, TransferAgent
 from wombet.errors import InputError
 from wombet.learner import Aggregate, LearnerConfig
@@ -21,14 +22,18 @@ class _AgentMethod:
 
     capabilities: ClassVar[Capabilities]
     fixed: ClassVar[dict[str, Any]]
+    uses_rows: ClassVar[bool] = True
 
     def __init__(self, problem: Problem, config: Any, streams: Streams, device: str) -> None:
         self.problem = problem
-        task, data = problem.target, problem.dataset if self.capabilities.needs_dataset else None
+        task, data = problem.target, problem.dataset if self.uses_rows else None
         settings = config_dict(config)
         self.pretraining_updates = settings.pop("pretraining_updates", 0)
+        init = settings.pop("init", "random")
         agent_config = AgentConfig(**settings, **self.fixed)
         self.agent = TransferAgent(task.obs_dim, task.action_dim, agent_config, streams, data, device)
+        if init == "source":
+            continue_from_source(self.agent, config, problem, "wombet", device)
 
     def train(self, phase: Phase, tick: Tick) -> None:
         """Pretrain on the dataset, or fine-tune in the target task, to the end of the budget."""
@@ -69,6 +74,7 @@ class SAC(_AgentMethod):
         deviations=(_TEMPERATURE, _LOG_STD),
     )
     fixed: ClassVar = {"mixing": "online_only", "target_penalty": 0.0}
+    uses_rows: ClassVar = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class WOMBETConfig(AgentConfig):
     target_entropy_scale: float = 0.5
     actor_aggregate: Aggregate = "subset_min"  # "conservative value" in the paper's text
     pretraining_updates: int = 0  # critic updates on the dataset before the first target step; 0 as in RLPD
+    init: Literal["random", "source"] = "random"  # "source" goes on from the agent that guided the generation; ours
 
     def __post_init__(self) -> None:
         super().__post_init__()

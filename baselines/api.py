@@ -13,6 +13,7 @@ from wombet.streams import Streams
 from wombet.task import Task
 
 if TYPE_CHECKING:
+    from wombet.generation_config import GenerationConfig
     from wombet.interaction import MeteredEnv
 
 Array = NDArray[np.float32]
@@ -54,11 +55,25 @@ class Budgets:
     source_steps: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class SourceKnowledge:
+    """What the making of a dataset left behind: its settings, the fitted model, and the agent that guided it, if any.
+
+    States are trees of `WorldModel.state()` and `TransferAgent.state()`; `penalty` is the planner's calibrated lambda.
+    """
+
+    config: "GenerationConfig"
+    model_state: Any
+    agent_state: Any | None
+    penalty: float
+
+
 @dataclass
 class Problem:
     """One transfer problem: two tasks, the data that all methods share, metered environments, and budgets.
 
-    The environments refuse a step beyond their budget, and outside the phase they belong to.
+    The environments refuse a step beyond their budget, and outside the phase they belong to. `knowledge` reads what
+    the dataset's making left behind; it is None without a dataset, and with one that came from elsewhere.
     """
 
     source: Task
@@ -67,6 +82,7 @@ class Problem:
     budgets: Budgets
     source_env: "MeteredEnv"
     target_env: "MeteredEnv"
+    knowledge: Callable[[], SourceKnowledge] | None = None
 
 
 class Tick(Protocol):

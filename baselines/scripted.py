@@ -1,7 +1,7 @@
 """Policies that do not learn: the lower anchors of every table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class NoConfig:
 class ZeroPolicy:
     """Always the zero action: shows what doing nothing scores, which is far from zero in some tasks."""
 
-    Config = NoConfig
+    Config: ClassVar[type] = NoConfig
     capabilities = Capabilities(phases=(), needs_dataset=False, kind="anchor", source="ours")
 
     def __init__(self, problem: Problem, config: NoConfig, streams: Streams, device: str) -> None:

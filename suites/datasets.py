@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Any
 
 from baselines.config import make_config
 from suites.checkpoint import Checkpoints
+from suites.exchange import content_digits
 from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
 from suites.problem import check_fingerprint, tasks_of
 from suites.provenance import Attempt
-from suites.spec import DatasetRecipe, RunSpec
+from suites.spec import IMPORTED, DatasetRecipe, RunSpec
 from suites.store import Store, claim, record_failure
 from suites.tasks.task import Task, make_task
-from wombet.dataset import TransferDataset, load_card, load_dataset
+from wombet.dataset import ACCEPTED, TransferDataset, load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
 from wombet.files import pretty_json, sha256, sha256_of_file, sync_folder, write_atomically
 from wombet.generation import Generated, GenerationConfig, TransferDataBuilder
@@ -54,17 +55,40 @@ def build_dataset(
             return Outcome("skipped")
         write_atomically(folder / "recipe.json", pretty_json(asdict(recipe)))
         config = config_of(recipe)
-        pace = Pace(folder, config.source_steps, checkpoint_seconds, stop, on_progress)
-        return _attempt(_Build(recipe, config, folder, device, pace), store)
+        build = _Build(recipe, config, folder, device)
+        build.pace = Pace(folder, build.builder.progress()[1], checkpoint_seconds, stop, on_progress)
+        return _attempt(build, store)
 
 
 def is_built(store: Store, recipe: DatasetRecipe) -> bool:
-    """Whether the recipe's dataset is finished."""
-    return (store.dataset_folder(recipe.id) / "card.json").is_file()
+    """Whether the recipe's dataset is finished; an imported one also has to be there for the recipe's source task."""
+    folder = store.dataset_folder(recipe.id)
+    there = (folder / "card.json").is_file()
+    return there and (not recipe.imported or load_card(folder).get("recipe") == asdict(recipe))
+
+
+def missing_datasets(recipes: Iterable[DatasetRecipe], store: Store) -> list[DatasetRecipe]:
+    """Return the recipes whose datasets have to be built; raises InputError for one that cannot be built."""
+    missing = [recipe for recipe in recipes if not is_built(store, recipe)]
+    for recipe in missing:
+        if recipe.imported:
+            raise InputError(
+                f"the store has no dataset {recipe.id} for a horizon of {recipe.horizon}; it is imported, so put it "
+                f"there with `wombet data import NAME --family {recipe.family} --horizon {recipe.horizon} --store "
+                f"{store.root}`, and name it in the suite by the id that this prints"
+            )
+        source_task(recipe)
+        config_of(recipe)
+    return missing
 
 
 def config_of(recipe: DatasetRecipe) -> GenerationConfig:
-    """Return the recipe's settings; raises InputError for a field or value that does not exist or fit."""
+    """Return the recipe's settings.
+
+    Raises InputError for a field or value that does not exist or fit, and for an imported dataset, which has none.
+    """
+    if recipe.imported:
+        raise InputError(f"dataset {recipe.id} is imported, so that it has no settings, model or agent to work with")
     return make_config(GenerationConfig, recipe.config, f"dataset recipe {recipe.id}")
 
 
@@ -76,21 +100,27 @@ def source_task(recipe: DatasetRecipe) -> Task:
 
 
 def verify_dataset(folder: Path, task: Task) -> dict[str, Any]:
-    """Check every file's hash, every row, and that the rewards are `task`'s; returns the card.
+    """Check every file's hash, every row of every part, and that the rewards are `task`'s; returns the card.
 
     Raises InputError naming the first file or row that is wrong.
     """
-    dataset = load_dataset(folder)
-    dataset.validate(task)
-    for name, digest in dataset.card.get("files", {}).items():
+    card = load_card(folder)
+    for part in part_names(card):
+        dataset = load_dataset(folder, part)
+        dataset.validate(task)
+        if part == ACCEPTED:
+            _check_imported_rows(dataset, folder)
+    if "source" in card:
+        load_source(folder).validate(task)
+    for name, digest in card.get("files", {}).items():
         path = folder / name
         if not path.is_file() or sha256_of_file(path) != digest:
             raise InputError(f"{path} is missing or was changed; build the dataset again")
-    return dataset.card
+    return card
 
 
-def load_for_run(spec: RunSpec, store: Store) -> TransferDataset | None:
-    """Return the run's dataset with the target's labels, checked against its recipe and its source task."""
+def load_for_run(spec: RunSpec, store: Store, part: str = ACCEPTED) -> TransferDataset | None:
+    """Return a part of the run's dataset with the target's labels, checked against its recipe and its source task."""
     if spec.dataset is None:
         return None
     folder = store.dataset_folder(spec.dataset.id)
@@ -98,16 +128,28 @@ def load_for_run(spec: RunSpec, store: Store) -> TransferDataset | None:
     if card.get("recipe") != asdict(spec.dataset):
         raise InputError(f"{folder} was not built by the recipe of {spec.label}; build the dataset again")
     source, target = tasks_of(spec.pair)
-    dataset = load_dataset(folder)
+    dataset = load_dataset(folder, part)
     dataset.validate(source)
+    _check_imported_rows(dataset, folder)
     return dataset.relabel(target)
+
+
+def _check_imported_rows(dataset: TransferDataset, folder: Path) -> None:
+    """The id of an imported dataset says which rows it has, so that no card can vouch for others."""
+    recipe = dataset.card.get("recipe", {})
+    if recipe.get("collection") != IMPORTED:
+        return
+    if content_digits(dataset, recipe["horizon"], recipe["source_fingerprint"]) != recipe["config"]["rows"]:
+        raise InputError(f"{folder} does not hold the rows that were imported; remove it and import them again")
 
 
 class _Build:
     """A dataset in the making: the builder, its meter and its checkpoints."""
 
-    def __init__(self, recipe: DatasetRecipe, config: GenerationConfig, folder: Path, device: str, pace: Pace) -> None:
-        self.recipe, self.folder, self.device, self.pace = recipe, folder, device, pace
+    pace: Pace
+
+    def __init__(self, recipe: DatasetRecipe, config: GenerationConfig, folder: Path, device: str) -> None:
+        self.recipe, self.folder, self.device = recipe, folder, device
         self.task = source_task(recipe)
         self.meter = Meter(config.source_steps, "source")
         self.checkpoints = Checkpoints(folder / "checkpoint")
@@ -119,12 +161,13 @@ class _Build:
         state = next(self.checkpoints.load(), None)
         if state is not None:
             self.builder.restore(state)
-        self.pace.begin(self.meter.count, source_steps=self.meter.count)
+        self.pace.begin(self.builder.progress()[0], source_steps=self.meter.count)
         return self.builder.run(self._tick)
 
     def _tick(self, *, updates: int, metrics: Callable[[], Mapping[str, float]] | None = None) -> None:
         stop = self.pace.stop_requested()
-        self.pace.beat(self.meter.count, now=stop, source_steps=self.meter.count, updates=updates)
+        units = self.builder.progress()[0]
+        self.pace.beat(units, now=stop, source_steps=self.meter.count, updates=updates)
         if stop or self.pace.checkpoint_due:
             with self.pace.checkpointing():
                 self.checkpoints.save(self.builder.state())
@@ -181,7 +224,7 @@ def _write_artefact(folder: Path, build: _Build, generated: Generated) -> None:
         raise RuntimeError(
             f"the card tells of {card['source_steps']} source steps; the meter counted {build.meter.count}"
         )
-    replace(generated.dataset, card=card).save(folder)
+    replace(generated.dataset, card=card).save(folder, generated.parts, generated.source)
     verify_dataset(folder, build.task)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from suites.datasets import config_of, is_built, source_task
+from suites.datasets import is_built, missing_datasets
 from suites.executors import Executor, InlineExecutor, Job, LocalExecutor
 from suites.matrix import available_cores
 from suites.outcome import Outcome
@@ -76,12 +76,13 @@ def dispatch(
 
     A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM
     and SIGUSR1 make every job save itself and stop. Raises InputError, before any work, for an unknown executor, for
-    more workers than cores, for a store that cannot be written, and for a recipe that fits no task or config.
+    more workers than cores, for a store that cannot be written, for a recipe that fits no task or config, and for an
+    imported dataset that is not there.
     """
     workers = check_workers(executor, workers)
-    store.prepare()
     options = {"device": device, "checkpoint_seconds": checkpoint_seconds}
     plan = _Plan(runs, recipes, store, options)
+    store.prepare()
     with StopRequest() as stop:
         if not plan.open_jobs:
             return plan.summary
@@ -123,13 +124,10 @@ class _Plan:
         open_runs = [run for run in runs if not is_finished(store.run_folder(run.folder))]
         wanted = {recipe.id: recipe for recipe in recipes}
         wanted |= {run.dataset.id: run.dataset for run in open_runs if run.dataset is not None}
-        missing = [recipe for recipe in wanted.values() if not is_built(store, recipe)]
+        missing = missing_datasets(wanted.values(), store)
         skipped = len(runs) - len(open_runs) + sum(is_built(store, recipe) for recipe in recipes)
         if skipped:
             self.summary.counts["skipped"] = skipped
-        for recipe in missing:
-            source_task(recipe)
-            config_of(recipe)
         self.ready = deque(Job.of_dataset(recipe, store, options) for recipe in missing)
         self.waiting: dict[str, list[Job]] = {recipe.id: [] for recipe in missing}
         jobs = [Job.of_run(run, store, options) for run in open_runs]

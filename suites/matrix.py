@@ -5,11 +5,24 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from baselines.api import Budgets
-from baselines.config import config_dict, make_config, nearest
+from baselines.config import config_dict, make_config, nearest, validation_sentence
 from baselines.registry import check_method_name, method
-from suites.spec import SCHEMA, DatasetRecipe, PairEntry, PairSpec, RunSpec, Suite, variant_name
+from suites.spec import (
+    SCHEMA,
+    DataChoice,
+    DatasetRecipe,
+    PairEntry,
+    PairSpec,
+    RunSpec,
+    Suite,
+    imported_recipe,
+    variant_name,
+)
 from suites.tasks import make_task
+from wombet.controls import CONTROLS
 from wombet.errors import InputError
 
 Overrides = dict[str, dict[str, Any]]
@@ -37,7 +50,7 @@ class Matrix:
         """Return the part with the named pairs and methods (all, if none are named) and the first `seeds` seeds."""
         for what, wanted, known in (
             ("task pair", pairs, {run.pair.id for run in self.runs}),
-            ("method", methods, {run.method for run in self.runs}),
+            ("method", methods, {run.row for run in self.runs}),
         ):
             for name in wanted:
                 if name not in known:
@@ -48,14 +61,14 @@ class Matrix:
             run
             for run in self.runs
             if (not pairs or run.pair.id in pairs)
-            and (not methods or run.method in methods)
+            and (not methods or run.row in methods)
             and (seeds is None or run.seed < seeds)
         ]
         return dataclasses.replace(self, runs=chosen)
 
     def manifest(self) -> dict[str, Any]:
         """Return what the store keeps of the suite: all of its cells and where their results are."""
-        capabilities = {name: method(name).capabilities for name in self.suite.methods}
+        capabilities = {row: method(self.suite.variant(row).method).capabilities for row in self.suite.methods}
         pairs = {run.pair.id: dataclasses.asdict(run.pair) for run in self.runs}
         return {
             "schema": SCHEMA,
@@ -71,12 +84,12 @@ class Matrix:
             "method_sources": {name: found.source for name, found in capabilities.items()},
             "method_deviations": {name: list(found.deviations) for name, found in capabilities.items()},
             "seeds": self.suite.seeds,
-            "budgets": {name: dataclasses.asdict(self.suite.budgets_of(name)) for name in self.suite.methods},
+            "budgets": {run.row: dataclasses.asdict(run.budgets) for run in self.runs},
             "evaluation": self.suite.evaluation.model_dump(mode="json"),
             "cells": [
                 {
                     "pair": run.pair.id,
-                    "method": run.method,
+                    "method": run.row,
                     "seed": run.seed,
                     "run_id": run.run_id,
                     "folder": run.folder,
@@ -90,8 +103,8 @@ class Matrix:
 def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
     """Resolve every cell of a suite; raises InputError for a name or value that does not exist or fit."""
     overrides = overrides or {}
-    for name in suite.methods:
-        check_method_name(name)
+    for row in suite.methods:
+        check_method_name(suite.variant(row).method)
     for name in overrides:
         if name not in suite.methods:
             raise InputError(f"--set names method {name!r}, which suite {suite.name} does not run")
@@ -106,42 +119,61 @@ def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
     return Matrix(suite, overrides, runs)
 
 
-def _config(suite: Suite, name: str, override: dict[str, Any]) -> dict[str, Any]:
-    kind = method(name).Config
+def _config(suite: Suite, row: str, override: dict[str, Any]) -> dict[str, Any]:
+    """Defaults of the method, then what all methods share, what the method is set to, and what makes the variant."""
+    variant = suite.variant(row)
+    kind = method(variant.method).Config
     fields = {field.name for field in dataclasses.fields(kind)}
     shared = {key: value for key, value in suite.shared.items() if key in fields}
-    values = {**shared, **suite.config.get(name, {}), **override}
-    return config_dict(make_config(kind, values, f"suite {suite.name}, method {name}"))
+    own = {} if row == variant.method else suite.config.get(row, {})
+    values = {**shared, **suite.config.get(variant.method, {}), **variant.config, **own, **override}
+    return config_dict(make_config(kind, values, f"suite {suite.name}, method {row}"))
 
 
 def _check_shared(suite: Suite) -> None:
-    known = {field.name for name in suite.methods for field in dataclasses.fields(method(name).Config)}
+    kinds = [method(suite.variant(row).method).Config for row in suite.methods]
+    known = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     for key in suite.shared:
         if key not in known:
             raise InputError(f"suite {suite.name}: no method has the shared field {key!r}{nearest(key, known)}")
 
 
-def _run(suite: Suite, entry: PairEntry, name: str, config: dict[str, Any], seed: int) -> RunSpec:
-    capabilities = method(name).capabilities
+def _run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any], seed: int) -> RunSpec:
+    variant = suite.variant(row)
+    capabilities = method(variant.method).capabilities
     return RunSpec(
         pair=_pair(entry),
-        method=name,
+        method=variant.method,
         method_version=capabilities.version,
         config=config,
         seed=seed,
-        budgets=_relevant_budgets(suite, name, config),
+        budgets=_relevant_budgets(suite, row, config),
         evaluation=suite.evaluation.model_dump(mode="json"),
         dataset=_recipe(suite, entry, seed) if capabilities.needs_dataset else None,
+        data_part=_data_part(suite, row),
+        row=row,
     )
 
 
-def _relevant_budgets(suite: Suite, name: str, config: dict[str, Any]) -> Budgets:
+def _data_part(suite: Suite, row: str) -> str | None:
+    variant = suite.variant(row)
+    if variant.data_part is None:
+        return None
+    where = f"suite {suite.name}, variant {row}"
+    if variant.data_part not in CONTROLS:
+        raise InputError(f"{where}: there is no data_part {variant.data_part!r}{nearest(variant.data_part, CONTROLS)}")
+    if not method(variant.method).capabilities.needs_dataset:
+        raise InputError(f"{where}: method {variant.method} is given no data; leave data_part out")
+    return variant.data_part
+
+
+def _relevant_budgets(suite: Suite, row: str, config: dict[str, Any]) -> Budgets:
     """A budget that a method does not use is zero, so that it does not change the run's identity.
 
     A method whose settings say how long it pretrains has that as its offline budget.
     """
-    phases = {phase.value for phase in method(name).capabilities.phases}
-    budgets = suite.budgets_of(name)
+    phases = {phase.value for phase in method(suite.variant(row).method).capabilities.phases}
+    budgets = suite.budgets_of(row)
     return Budgets(
         target_steps=budgets.target_steps if "online" in phases else 0,
         offline_updates=config.get("pretraining_updates", budgets.offline_updates) if "offline" in phases else 0,
@@ -169,28 +201,34 @@ def _recipe(suite: Suite, entry: PairEntry, seed: int) -> DatasetRecipe:
 
     data = _data_choice(suite, entry)
     pair = _pair(entry)
-    config = profile(entry.family, data["profile"], data["collection"], data["rollouts"], pair.horizon)
+    if data.imported is not None:
+        return imported_recipe(data.imported, pair.family, pair.horizon, pair.source_fingerprint)
+    config = profile(entry.family, data.profile, data.collection, data.rollouts, pair.horizon)
     return DatasetRecipe(
         family=entry.family,
         horizon=pair.horizon,
         source_fingerprint=pair.source_fingerprint,
-        collection=data["collection"],
-        rollouts=data["rollouts"],
-        profile=data["profile"],
+        collection=data.collection,
+        rollouts=data.rollouts,
+        profile=data.profile,
         config=config_dict(config),
         dataset_seed=seed % suite.n_datasets,
     )
 
 
-def _data_choice(suite: Suite, entry: PairEntry) -> dict[str, str]:
-    known = suite.data.model_dump(mode="json")
-    for name, value in entry.data.items():
-        if name not in known:
-            raise InputError(
-                f"suite {suite.name}, pair {entry.family}: data has no entry {name!r}{nearest(name, known)}"
-            )
-        known[name] = value
-    return known
+def _data_choice(suite: Suite, entry: PairEntry) -> DataChoice:
+    """The suite's choice with the pair's entries in front; generation and an import replace each other whole."""
+    where = f"suite {suite.name}, pair {entry.family}"
+    for name in entry.data:
+        if name not in DataChoice.model_fields:
+            raise InputError(f"{where}: data has no entry {name!r}{nearest(name, DataChoice.model_fields)}")
+    if not entry.data:
+        return suite.data
+    kept = {} if "imported" in entry.data else suite.data.model_dump(exclude_unset=True, exclude={"imported"})
+    try:
+        return DataChoice.model_validate({**kept, **entry.data})
+    except ValidationError as error:
+        raise InputError(f"{where}: {validation_sentence(error)}") from error
 
 
 def available_cores() -> int:

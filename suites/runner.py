@@ -10,6 +10,7 @@ from baselines.registry import method
 from suites.checkpoint import state_sha256
 from suites.datasets import load_for_run
 from suites.evaluate import Evaluator
+from suites.knowledge import knowledge_reader
 from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
 from suites.problem import open_problem, tasks_of, total_units
@@ -17,6 +18,7 @@ from suites.provenance import Attempt
 from suites.spec import RunSpec
 from suites.store import Store, claim, read_json, read_rows, record_failure
 from suites.training import Training
+from wombet.dataset import ACCEPTED
 from wombet.errors import InputError
 from wombet.files import pretty_json, sha256_of_file, write_atomically
 from wombet.streams import Streams
@@ -95,8 +97,9 @@ def _prepare(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace)
             f"{kind.capabilities.version} is installed; plan it again"
         )
     config: Any = make_config(kind.Config, spec.config, f"{spec.label}, config")
-    dataset = load_for_run(spec, store)
+    dataset = load_for_run(spec, store, spec.data_part or ACCEPTED)
     problem = open_problem(spec, dataset)
+    problem.knowledge = knowledge_reader(spec.dataset, store)
     adapter = kind(problem, config, Streams(spec.seed).child("method"), device)
     evaluator = Evaluator(tasks_of(spec.pair)[1], spec.evaluation["episodes"], spec.seed, spec.method)
     dataset_steps = 0 if dataset is None else dataset.card["source_steps"]["total"]

@@ -1,11 +1,12 @@
 """What a suite asks for and what a run is: plain data, validated, hashed, without importing any method or simulator."""
 
+import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from baselines.api import Budgets
 from baselines.config import nearest, validation_sentence
@@ -14,6 +15,8 @@ from wombet.files import canonical_json, sha256
 
 SCHEMA = 1
 CATALOG = Path(__file__).parent / "catalog"
+IMPORTED = "imported"
+_IMPORTED_ID = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{12}")
 
 
 class _Part(BaseModel):
@@ -21,11 +24,29 @@ class _Part(BaseModel):
 
 
 class DataChoice(_Part):
-    """How the shared dataset of a pair is generated (DataChoice of a pair overrides single fields of the suite's)."""
+    """How the shared dataset of a pair is generated (DataChoice of a pair overrides single fields of the suite's).
+
+    Or, in place of all that, `imported`: the id of a dataset that `wombet data import` put into the store.
+    """
 
     collection: Literal["pure", "guided"] = "guided"
     rollouts: Literal["imagined", "executed"] = "imagined"
     profile: str = "quick"
+    imported: str | None = None
+
+    @model_validator(mode="after")
+    def _imported_stands_alone(self) -> Self:
+        if self.imported is None:
+            return self
+        if not _IMPORTED_ID.fullmatch(self.imported):
+            raise InputError(
+                f"data.imported is {self.imported!r}, and must be an id that `wombet data import` printed, "
+                "such as reacher-0123456789ab"
+            )
+        others = sorted(self.model_fields_set - {"imported"})
+        if others:
+            raise InputError(f"data.imported takes the place of generation; leave out data.{others[0]}, or imported")
+        return self
 
 
 class PairEntry(_Part):
@@ -36,6 +57,14 @@ class PairEntry(_Part):
     shift: Literal["both", "reward", "init"] = "both"
     horizon: int | None = Field(default=None, ge=1)
     data: dict[str, str] = Field(default_factory=dict)
+
+
+class Variant(_Part):
+    """A row of the table that is a registered method with other settings, or fed another part of the dataset."""
+
+    method: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    data_part: str | None = None
 
 
 class BudgetEntry(_Part):
@@ -70,16 +99,22 @@ class Suite(_Part):
     evaluation: EvaluationProtocol
     shared: dict[str, Any] = Field(default_factory=dict)
     config: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[str, Variant] = Field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
         """Hash of all that the suite file says."""
         return sha256(canonical_json(self.model_dump(mode="json")))
 
-    def budgets_of(self, method: str) -> Budgets:
-        """The budgets of a method: the suite's, with the method's own entries in front."""
-        own = self.method_budgets.get(method, BudgetEntry())
-        merged = {**self.budgets.model_dump(exclude_none=True), **own.model_dump(exclude_none=True)}
+    def variant(self, row: str) -> Variant:
+        """What a row of `methods` is: one of the variants, or the method of that name as it is."""
+        return self.variants.get(row) or Variant(method=row)
+
+    def budgets_of(self, row: str) -> Budgets:
+        """The budgets of a row: the suite's, with its method's and then its own entries in front."""
+        merged = self.budgets.model_dump(exclude_none=True)
+        for name in (self.variant(row).method, row):
+            merged |= self.method_budgets.get(name, BudgetEntry()).model_dump(exclude_none=True)
         return Budgets(**{"target_steps": 0, **merged})
 
 
@@ -111,10 +146,15 @@ def parse_suite(content: dict[str, Any], where: str) -> Suite:
         suite = Suite.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_sentence(error)}") from error
-    for what, names in (("config", suite.config), ("method_budgets", suite.method_budgets)):
-        for method in names:
-            if method not in suite.methods:
-                raise InputError(f"{where}: {what} names {method!r}, which is not among the suite's methods")
+    known = {*suite.methods, *(suite.variant(row).method for row in suite.methods)}
+    for what, names in (
+        ("config", suite.config),
+        ("method_budgets", suite.method_budgets),
+        ("variants", suite.variants),
+    ):
+        for name in names:
+            if name not in known:
+                raise InputError(f"{where}: {what} names {name!r}, which is not among the suite's methods")
     if len(set(suite.methods)) < len(suite.methods):
         raise InputError(f"{where}: a method is named twice")
     return suite
@@ -156,7 +196,10 @@ class PairSpec:
 
 @dataclass(frozen=True)
 class DatasetRecipe:
-    """What decides a generated dataset, byte for byte; the levels of a family share it."""
+    """What decides a dataset, byte for byte; the levels of a family share it.
+
+    Of an imported dataset that is its content: `config` then holds the hash of its rows alone.
+    """
 
     family: str
     horizon: int
@@ -169,9 +212,38 @@ class DatasetRecipe:
     version: int = 1
 
     @property
+    def imported(self) -> bool:
+        """Whether the dataset was brought in from elsewhere, so that it cannot be built."""
+        return self.collection == IMPORTED
+
+    @property
     def id(self) -> str:
         """Folder name of the artefact."""
-        return f"{self.family}-{sha256(canonical_json(asdict(self)))[:12]}"
+        digits = self.config["rows"] if self.imported else sha256(canonical_json(asdict(self)))[:12]
+        return f"{self.family}-{digits}"
+
+
+def imported_recipe(dataset_id: str, family: str, horizon: int, source_fingerprint: str) -> DatasetRecipe:
+    """The recipe of an imported dataset, from nothing but its id and the source task that it is read as.
+
+    Raises InputError if the id is one of another family.
+    """
+    own_family, _, digits = dataset_id.rpartition("-")
+    if own_family != family:
+        raise InputError(
+            f"the imported dataset {dataset_id} is of family {own_family}, and the task pair of {family}; "
+            "name it in the `data` of a pair of its own family"
+        )
+    return DatasetRecipe(
+        family=family,
+        horizon=horizon,
+        source_fingerprint=source_fingerprint,
+        collection=IMPORTED,
+        rollouts=IMPORTED,
+        profile=IMPORTED,
+        config={"rows": digits},
+        dataset_seed=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -186,10 +258,14 @@ class RunSpec:
     budgets: Budgets
     evaluation: dict[str, int]
     dataset: DatasetRecipe | None
+    data_part: str | None = None
+    row: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of spec.json."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """The content of spec.json; under which name a suite shows the run is not in it."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        del content["row"]
+        return content
 
     @property
     def run_id(self) -> str:
@@ -204,7 +280,7 @@ class RunSpec:
     @property
     def label(self) -> str:
         """How the run is named to people."""
-        return f"{self.pair.id} {self.method} seed {self.seed}"
+        return f"{self.pair.id} {self.row or self.method} seed {self.seed}"
 
     def evaluation_steps(self) -> list[int]:
         """Target steps at which an online method is evaluated: evenly spaced, both ends included."""
@@ -226,4 +302,5 @@ def run_spec_from_json(content: dict[str, Any]) -> RunSpec:
         budgets=Budgets(**content["budgets"]),
         evaluation=content["evaluation"],
         dataset=None if recipe is None else DatasetRecipe(**recipe),
+        data_part=content["data_part"],
     )

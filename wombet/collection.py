@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from wombet.dataset import TransferDataset
 from wombet.interaction import Array, MeteredEnv
 from wombet.noise import coloured_noise
-from wombet.planner import Planner
 from wombet.task import Task
+from wombet.world_model import WorldModel
 
 COLOURS = (1.0, 2.0, 3.0)
 """Exponents of the coloured random episodes, in turn: slow actions reach states that white noise never does."""
@@ -26,6 +26,22 @@ COLOUR_SCALES = (0.4, 0.7, 1.0)
 
 Progress = Callable[[], None]
 """Called after every unit of progress; may raise to stop."""
+
+
+class Pilot(Protocol):
+    """Whoever acts in rollouts of many episodes at once: a `Planner`, or something that stands where one does."""
+
+    @property
+    def model(self) -> WorldModel: ...
+
+    def reset(self, n: int) -> None:
+        """Begin n episodes."""
+
+    def drop(self, keep: torch.Tensor) -> None:
+        """Go on with the episodes of a boolean mask (n,)."""
+
+    def plan(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return the next actions (n, interval, action_dim) for observations (n, obs_dim)."""
 
 
 class StartableEnv(Protocol):
@@ -172,7 +188,7 @@ def with_uncertainty(data: TransferDataset, uncertainty: NDArray[Any]) -> Transf
     return replace(data, uncertainty=np.asarray(uncertainty, np.float32))
 
 
-def next_actions(planner: Planner, obs: Array) -> Array:
+def next_actions(planner: Pilot, obs: Array) -> Array:
     """Return the planner's next actions (n, replan_interval, action_dim) for observations in numpy."""
     return planner.plan(torch.from_numpy(obs).to(planner.model.device)).cpu().numpy()
 
@@ -197,7 +213,7 @@ def random_episodes(
 def planned_episodes(
     envs: Sequence[MeteredEnv],
     task: Task,
-    planner: Planner,
+    planner: Pilot,
     starts: NDArray[np.float64] | None,
     max_steps: int,
     noise: NDArray[np.float32],

@@ -1,7 +1,9 @@
 """The transfer dataset: what every method is fed, with a card that says where it came from."""
 
+import difflib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ DTYPES: dict[str, type[np.generic]] = {
     "sim_state": np.float64,
 }
 FORMAT = 1
+ACCEPTED = "accepted"
+"""Name of the part that a dataset is: the trajectories that the filter accepted."""
+SOURCE = "source"
+"""Folder of all real source rows in a stored dataset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +95,23 @@ class TransferDataset:
             if not np.array_equal(relabelled.terminated_target, self.terminated):  # type: ignore[arg-type]
                 raise InputError(f"the dataset's terminations are not those of task {source.id}; it is another task's")
 
-    def save(self, folder: Path) -> None:
-        """Write `data/*.npy` and then, as the mark that all is there, `card.json` with the hash of every column."""
-        self.validate()
-        hashes = {}
-        for name, column in self.columns().items():
-            data = _npy_bytes(column)
-            hashes[name] = sha256(data)
-            write_atomically(folder / "data" / f"{name}.npy", data)
-        card = {**self.card, "format": FORMAT, "rows": len(self), "columns": hashes}
-        card["sha256"] = sha256(canonical_json(hashes))
+    def save(
+        self,
+        folder: Path,
+        parts: Mapping[str, "TransferDataset"] | None = None,
+        source: "TransferDataset | None" = None,
+    ) -> None:
+        """Write `data/*.npy` and then, as the mark that all is there, `card.json` with the hash of every column.
+
+        `parts`, the data of controls by name, go to `parts/<name>/`, and all real source rows to `source/`.
+        """
+        written = {
+            name: _write(part, folder / _place(name)) for name, part in {ACCEPTED: self, **(parts or {})}.items()
+        }
+        described = self.card.get("parts", {})
+        entries = {name: {**described.get(name, {}), **entry} for name, entry in written.items()}
+        card = {**self.card, "format": FORMAT, **written[ACCEPTED], "parts": entries}
+        card |= {} if source is None else {"source": _write(source, folder / SOURCE)}
         write_atomically(folder / "card.json", pretty_json(card))
 
 
@@ -119,12 +132,54 @@ def load_card(folder: Path) -> dict[str, Any]:
     return dict(card)
 
 
-def load_dataset(folder: Path) -> TransferDataset:
-    """Read a dataset; raises InputError, naming the file, if a column is missing, truncated or changed."""
+def load_dataset(folder: Path, part: str = ACCEPTED) -> TransferDataset:
+    """Read a dataset, or the part of it that a control is fed, with the whole dataset's card.
+
+    Raises InputError for a part that it does not have, and, naming the file, if a column is missing, truncated or
+    changed.
+    """
     card = load_card(folder)
+    known = card.get("parts", {ACCEPTED: card})
+    if part not in known:
+        close = difflib.get_close_matches(part, known, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"{folder} has no part {part!r}; did you mean {close!r}? (there are: {', '.join(sorted(known))})"
+        )
+    return _read(folder / _place(part), known[part], card)
+
+
+def load_source(folder: Path) -> TransferDataset:
+    """Read all real source rows of a dataset; raises InputError as `load_dataset` does, and if none were stored."""
+    card = load_card(folder)
+    if "source" not in card:
+        raise InputError(f"{folder} holds no source rows; build the dataset again")
+    return _read(folder / SOURCE, card["source"], card)
+
+
+def part_names(card: Mapping[str, Any]) -> list[str]:
+    """Return the names of a dataset's parts, the accepted trajectories first."""
+    return [ACCEPTED, *sorted(set(card.get("parts", {})) - {ACCEPTED})]
+
+
+def _place(part: str) -> str:
+    return "data" if part == ACCEPTED else f"parts/{part}"
+
+
+def _write(data: TransferDataset, folder: Path) -> dict[str, Any]:
+    """Write every column and return what a card says of them."""
+    data.validate()
+    hashes = {}
+    for name, column in data.columns().items():
+        content = _npy_bytes(column)
+        hashes[name] = sha256(content)
+        write_atomically(folder / f"{name}.npy", content)
+    return {"rows": len(data), "columns": hashes, "sha256": sha256(canonical_json(hashes))}
+
+
+def _read(folder: Path, entry: Mapping[str, Any], card: dict[str, Any]) -> TransferDataset:
     columns: dict[str, Any] = {}
-    for name, digest in card["columns"].items():
-        path = folder / "data" / f"{name}.npy"
+    for name, digest in entry["columns"].items():
+        path = folder / f"{name}.npy"
         if name not in DTYPES or not path.is_file():
             raise InputError(f"{path} is missing; build the dataset again")
         if sha256_of_file(path) != digest:

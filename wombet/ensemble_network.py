@@ -14,6 +14,10 @@ Layers = list[tuple[Tensor, Tensor]]
 """Weights (E, n_in, n_out) and biases (E, 1, n_out) of every layer."""
 
 BLOCK_ROWS = 1024
+"""Rows that are evaluated at once, so that what they need stays in the processor's cache."""
+
+FEW_ROWS = 192
+"""Rows below which a matrix product with them as columns can be slower, by their remainder to a multiple of 16."""
 
 
 def forward(layers: Layers, inputs: Tensor) -> Tensor:
@@ -33,18 +37,38 @@ def bounded_logvar(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 @torch.no_grad()
 def infer(layers: Layers, inputs: Tensor) -> Tensor:
-    """Evaluate like `forward`, without gradients and in blocks of rows that stay in the processor's cache."""
-    if inputs.device.type != "cpu" or inputs.shape[-2] <= BLOCK_ROWS:
-        return _infer_block(layers, inputs)
-    return torch.cat([_infer_block(layers, block) for block in inputs.split(BLOCK_ROWS, -2)], 1)
+    """Evaluate layers of `EnsembleNetwork.select` on inputs like those of `forward`; returns (E, N, n_out) in float32.
+
+    Memory is laid out feature by feature, here and in the result, unless there are very few rows: what follows works
+    on whole columns, and inputs that all members share are one matrix product. Blocks of rows stay in the processor's
+    cache. A layer of bfloat16 weights rounds its inputs and outputs to bfloat16.
+    """
+    columns, n_rows = inputs.mT, inputs.shape[-2]
+    if n_rows < FEW_ROWS:
+        return _infer_rows(layers, inputs)
+    if inputs.device.type != "cpu" or n_rows <= BLOCK_ROWS:
+        return _infer_columns(layers, columns).mT
+    return torch.cat([_infer_columns(layers, block) for block in columns.split(BLOCK_ROWS, -1)], -1).mT
 
 
-def _infer_block(layers: Layers, inputs: Tensor) -> Tensor:
+def _infer_columns(layers: Layers, columns: Tensor) -> Tensor:
+    weight, bias = layers[0]
+    columns = columns.to(weight.dtype)
+    if columns.dim() == 2:
+        hidden = torch.addmm(bias.flatten(0, 1), weight.flatten(0, 1), columns).view(*weight.shape[:2], -1)
+    else:
+        hidden = torch.baddbmm(bias, weight, columns)
+    for weight, bias in layers[1:]:
+        hidden = torch.baddbmm(bias, weight, F.silu(hidden, inplace=True).to(weight.dtype))
+    return hidden
+
+
+def _infer_rows(layers: Layers, inputs: Tensor) -> Tensor:
     hidden = inputs if inputs.dim() == 3 else inputs.expand(len(layers[0][0]), *inputs.shape)
-    for weight, bias in layers[:-1]:
-        hidden = F.silu(torch.baddbmm(bias, hidden, weight), inplace=True)
-    weight, bias = layers[-1]
-    return torch.baddbmm(bias, hidden, weight)
+    for i, (weight, bias) in enumerate(layers):
+        hidden = F.silu(hidden, inplace=True) if i else hidden
+        hidden = torch.baddbmm(bias.mT, hidden.to(weight.dtype), weight.mT)
+    return hidden
 
 
 class EnsembleNetwork:
@@ -114,13 +138,17 @@ class EnsembleNetwork:
         self.min_logvar = self.min_logvar + log_scale
         self.max_logvar = self.max_logvar + log_scale
 
-    def select(self, members: Tensor, *, mean_only: bool) -> Layers:
-        """Return the layers of some members, (K,) indices, for inference; without the variance head if `mean_only`."""
-        layers = [(weight[members].contiguous(), bias[members].contiguous()) for weight, bias in self.layers]
+    def select(self, members: Tensor, *, mean_only: bool, dtype: torch.dtype = torch.float32) -> Layers:
+        """Return some members' layers, (K,) indices, for `infer`: weights (K, n_out, n_in) and biases (K, n_out, 1).
+
+        Without the variance head if `mean_only`. All layers but the last are in `dtype`; the last stays in float32, so
+        that members that nearly agree are not told apart by the rounding of their outputs.
+        """
+        layers = [(weight[members].mT.contiguous(), bias[members].mT.contiguous()) for weight, bias in self.layers]
         if mean_only:
             weight, bias = layers[-1]
-            layers[-1] = (weight[..., : self.n_targets].contiguous(), bias[..., : self.n_targets].contiguous())
-        return layers
+            layers[-1] = (weight[:, : self.n_targets].contiguous(), bias[:, : self.n_targets].contiguous())
+        return [(weight.to(dtype), bias.to(dtype)) for weight, bias in layers[:-1]] + layers[-1:]
 
     def state(self) -> dict[str, Any]:
         """Return all weights and bounds as a tree."""
@@ -134,3 +162,19 @@ class EnsembleNetwork:
             raise InputError(f"the stored ensemble has tensors of shapes {shapes}; this configuration has {wanted}")
         for tensor, stored in zip(mine, state["tensors"], strict=True):
             tensor.copy_(stored)
+
+
+def has_bfloat16_unit(device: str | torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware; a processor that cannot is slower than in float32."""
+    if torch.device(device).type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def check_inference_dtype(dtype: str, device: str | torch.device) -> None:
+    """Raise InputError if predictions in `dtype` are wanted of a device that has no unit for them."""
+    if dtype == "bfloat16" and not has_bfloat16_unit(device):
+        raise InputError(
+            f"inference_dtype is bfloat16, and this machine's {torch.device(device).type} has no bfloat16 unit "
+            '(avx512_bf16 on a processor); use "float32", or a machine that has one'
+        )

@@ -3,38 +3,42 @@
 The phases are the first five lines of the paper's algorithm box; each is a stage of `TransferDataBuilder`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from wombet.agent import Tick, TransferAgent
+from wombet import generation_work as work
+from wombet.agent import Tick
 from wombet.collection import joined, planned_episodes, random_episodes, recorded, with_uncertainty
+from wombet.controls import PolicyPilot, control_parts, part_entries, policy_rollouts, taken
 from wombet.dataset import TransferDataset
 from wombet.errors import InputError
-from wombet.filtering import (
-    Thresholds,
-    check_acceptance,
-    matched_mask,
-    return_thresholds,
-    threshold_mask,
-    venn_counts,
-)
-from wombet.gate import GateResult, calibrate, check_gate, compare
+from wombet.filtering import Mask
+from wombet.gate import GateResult
 from wombet.generation_card import candidate_entries, card_of, collection_entries
 from wombet.generation_config import GenerationConfig
-from wombet.interaction import Meter, MeteredEnv
-from wombet.planner import Guide, Planner, calibrated_penalty
-from wombet.rollouts import OpenEnv, Rollouts, Starts, executed, imagined, model_uncertainty
+from wombet.generation_tools import (
+    Planning,
+    Tools,
+    calibration_of,
+    check_horizon,
+    close,
+    early_candidates,
+    gate_of,
+    generation_stages,
+    rollout_tree,
+    rollouts_of,
+    source_returns,
+)
+from wombet.interaction import Meter
+from wombet.rollouts import OpenEnv, Rollouts, Starts, merged, model_uncertainty
+from wombet.stages import Products, Stage, Stages
 from wombet.streams import Streams
 from wombet.task import Task
-from wombet.world_model import WorldModel
 
 __all__ = ["Generated", "GenerationConfig", "TransferDataBuilder"]
-
-Products = dict[str, Any]
-Stage = Callable[[str, Tick], Products]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,7 @@ class Generated:
 
     `dataset` has the source task's labels and carries `card`. `source` holds every real row that was collected, with
     the final model's uncertainty. `model_state` is a `WorldModel.state()`; `agent_state` a `TransferAgent.state()`, or
-    None where no agent collected.
+    None where no agent collected. `parts` are the controls' data by name, see `wombet.controls`.
     """
 
     dataset: TransferDataset
@@ -51,6 +55,7 @@ class Generated:
     model_state: dict[str, Any]
     agent_state: dict[str, Any] | None
     card: dict[str, Any]
+    parts: dict[str, TransferDataset] = field(default_factory=dict)
 
 
 class TransferDataBuilder:
@@ -71,43 +76,21 @@ class TransferDataBuilder:
         streams: Streams,
         device: str = "cpu",
     ) -> None:
-        if config.max_episode_steps != task.horizon:
-            raise InputError(
-                f"the recipe is for episodes of {config.max_episode_steps} steps and those of {task.id} have "
-                f"{task.horizon}; use a profile of that horizon"
-            )
+        check_horizon(config, task)
         if meter.remaining < config.required_steps:
             raise InputError(
                 f"the recipe can take {config.required_steps} source steps and the meter holds {meter.remaining:g}; "
                 f"give it a budget of {config.source_steps}"
             )
-        self.task, self.open_env, self.meter = task, open_env, meter
-        self.config, self.streams, self.device = config, streams, device
-        self._products: Products = {
-            "source": [],
-            "spent": {},
-            "reports": [],
-            "model": None,
-            "agent": None,
-            "updates": 0,
-        }
-        self._done = 0
-        self._meter_before = meter.count
-        self._live: tuple[TransferAgent, MeteredEnv] | None = None
-        self._resume: dict[str, Any] | None = None
+        self.task, self.config, self.meter = task, config, meter
+        self._tools = Tools(task, open_env, config, streams, device)
+        nothing: Products = {"source": [], "reports": [], "model": None, "agent": None, "early": None}
+        self._stages = Stages(self._plan(), meter, nothing)
 
-    def stages(self) -> list[tuple[str, Stage]]:
-        """The stages in order, by name."""
-        config = self.config
-        stages: list[tuple[str, Stage]] = [("random", self._collect_random)]
-        if config.guided:
-            stages.append(("agent", self._collect_by_agent))
-        for i in range(config.refits if config.planned_episodes else 0):
-            stages += [(f"fit {i}", self._fit), (f"plan {i}", self._collect_planned)]
-        stages += [("final fit", self._fit), ("starts", self._draw_starts), ("calibration", self._calibrate)]
-        if config.rollouts == "imagined":
-            stages.append(("gate", self._pass_gate))
-        return [*stages, ("generation", self._generate)]
+    @property
+    def stage_names(self) -> list[str]:
+        """The stages' names in order."""
+        return self._stages.names
 
     def run(self, tick: Tick) -> Generated:
         """Go through the stages that are left and return the result.
@@ -115,235 +98,196 @@ class TransferDataBuilder:
         `tick` is called after every unit of progress; inside it `state()` may be called, and it may raise to stop.
         Raises GateError if the model may not be used for imagination, AcceptanceError if too little passes the filter.
         """
-        for name, stage in self.stages()[self._done :]:
-            self._meter_before = self.meter.count
-            made = stage(name, tick)
-            self._products = {**self._products, **made}
-            spent = self.meter.count - self._meter_before
-            self._products["spent"] = {**self._products["spent"], name: self._products["spent"].get(name, 0) + spent}
-            self._done, self._live, self._meter_before = self._done + 1, None, self.meter.count
-            self._progress(tick)()
+        self._stages.run(tick)
         return self._filter()
+
+    def progress(self) -> tuple[int, int]:
+        """Return how much is done and how much there is, in units of `wombet.generation_work`."""
+        return self._stages.progress()
 
     def state(self) -> dict[str, Any]:
         """Return a tree from which a new builder of the same recipe goes on, the meter's count included."""
-        state = {"done": self._done, "products": self._products, "meter": self._meter_before, "live": None}
-        if self._live is not None:
-            agent, env = self._live
-            state["live"] = {"agent": agent.state(), "env": env.state(), "meter": self.meter.count}
-        return state
+        return self._stages.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state in a builder that was just built, and set the meter to the state's count."""
-        self._done, self._products = state["done"], dict(state["products"])
-        self.meter.count = self._meter_before = state["meter"]
-        self._live, self._resume = None, state["live"]
+        self._stages.restore(state)
+
+    def _plan(self) -> list[Stage]:
+        config, task = self.config, self.task
+        fit, steps = work.fit(config, task), config.trajectory_steps
+        stages = [Stage("random", self._collect_random, config.random_steps, work.REAL_STEP)]
+        if config.guided:
+            agent_step = work.agent_step(config, task)
+            stages.append(Stage("agent", self._collect_by_agent, config.agent_steps, agent_step))
+        if config.early_fraction:
+            stages.append(Stage("early fit", self._fit_early, 1, fit))
+        for i in range(config.refits if config.planned_episodes else 0):
+            planned = work.planned_step(config, task, config.planned_episodes)
+            stages.append(Stage(f"fit {i}", self._fit, 1, fit))
+            stages.append(Stage(f"plan {i}", self._collect_planned, config.max_episode_steps, planned))
+        stages += [Stage("final fit", self._fit, 1, fit), Stage("starts", self._draw_starts, 1, 1)]
+        stages += generation_stages(config, task, "", (self._calibrate, self._pass_gate, self._generate))
+        if config.guided:
+            policy_step = work.policy_step(config, task, config.n_trajectories)
+            stages.append(Stage("policy", self._follow_policy, steps, policy_step))
+        return stages
+
+    @property
+    def _products(self) -> Products:
+        return self._stages.products
 
     def _collect_random(self, stage: str, tick: Tick) -> Products:
-        env = self.open_env(stage)
-        generator = self.streams.numpy(stage)
-        rows = random_episodes(env, self.task, self.config.random_steps, generator, self._progress(tick))
+        env = self._tools.open_env(stage)
+        generator = self._tools.streams.numpy(stage)
+        rows = random_episodes(env, self.task, self.config.random_steps, generator, self._stages.teller(tick))
         env.close()
         return self._with_source(stage, [rows])
 
     def _collect_by_agent(self, stage: str, tick: Tick) -> Products:
-        env, agent = self.open_env(stage), self._new_agent()
-        recorder = recorded(env)
-        if self._resume is not None:
-            agent.restore(self._resume["agent"])
-            env.restore(self._resume["env"])
-            self.meter.count = self._resume["meter"]
-            self._resume = None
-        self._live = agent, env
+        env, agent = self._tools.open_env(stage), self._tools.agent()
+        recorder, early = recorded(env), None
+        resumed = self._stages.resumed()
+        if resumed is not None:
+            agent.restore(resumed["agent"])
+            env.restore(resumed["env"])
+            early = resumed["early"]
+        self._stages.live = lambda: {"agent": agent.state(), "env": env.state(), "early": early}
+        if self.config.early_fraction and early is None:
+            agent.finetune(env, until=self.config.early_agent_steps, tick=tick)
+            early = agent.state()
         agent.finetune(env, until=self.config.agent_steps, tick=tick)
-        made = {"agent": agent.state(), "updates": agent.updates}
+        made = {"agent": agent.state(), "updates": agent.updates, "early": {"agent": early}}
         rows = recorder.take(self.task)
         env.close()
         return {**made, **self._with_source(stage, [rows])}
 
+    def _fit_early(self, stage: str, tick: Tick) -> Products:
+        """Fit a model to what there was before the agent, or when the agent was what `early` has of it."""
+        parts = [TransferDataset(**part["columns"]) for part in self._products["source"]]
+        if self.config.guided:
+            episodes = np.arange(len(parts[1].episode_starts))
+            parts[1] = taken(parts[1], episodes, self.config.early_agent_steps)
+        rows, model = joined(parts), self._tools.model(name="early world model")
+        report = model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, self._tools.streams.numpy(stage))
+        agent = self._products["early"]["agent"] if self.config.guided else None
+        early = {"model": model.state(), "agent": agent, "penalty": self._tools.penalty(model, rows)}
+        return {"early": early, **self._with_report(stage, report)}
+
     def _fit(self, stage: str, tick: Tick) -> Products:
-        model, rows = self._model(), self._source()
-        self._progress(tick)()
-        report = model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, self.streams.numpy(stage))
-        reports = [*self._products["reports"], {"stage": stage, **report}]
-        return {"model": model.state(), "reports": reports, "updates": self._products["updates"] + report["steps"]}
+        model, rows = self._tools.model(self._products["model"]), self._source()
+        self._stages.teller(tick)()
+        report = model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, self._tools.streams.numpy(stage))
+        return {"model": model.state(), **self._with_report(stage, report)}
 
     def _collect_planned(self, stage: str, tick: Tick) -> Products:
         n = self.config.planned_episodes
-        envs = self._open(stage, n)
-        generator, noise = self.streams.numpy(stage), np.zeros(n, np.float32)
-        planner = self._planner(stage, self._model())
+        envs = self._tools.open(stage, n)
+        generator, noise = self._tools.streams.numpy(stage), np.zeros(n, np.float32)
+        planner = self._tools.planner(stage, self._planning())
         parts = planned_episodes(
-            envs, self.task, planner, None, self.task.horizon, noise, generator, self._progress(tick)
+            envs, self.task, planner, None, self.task.horizon, noise, generator, self._stages.teller(tick)
         )
-        self._close(envs)
+        close(envs)
         return self._with_source(stage, parts)
 
     def _draw_starts(self, stage: str, tick: Tick) -> Products:
         counts = {"candidates": self.config.n_trajectories, "calibration": self.config.calibration_trajectories}
-        return {"starts": {name: vars(self._starts(f"{stage} {name}", n)) for name, n in counts.items()}}
+        rows = self._source()
+        return {"starts": {name: vars(self._tools.starts(f"{stage} {name}", n, rows)) for name, n in counts.items()}}
 
     def _calibrate(self, stage: str, tick: Tick) -> Products:
-        rollouts = self._execute(stage, "calibration", self._calibration_steps, tick)
-        factors = self.config.uncertainty_factor, self.config.hard_stop_factor
-        threshold, hard_stop = calibrate(rollouts.data.uncertainty, *factors)
-        made = {
-            "calibration": _rollout_tree(rollouts),
-            "thresholds": {"uncertainty": threshold, "hard_stop": hard_stop},
-        }
-        return {**made, **self._with_source(stage, [rollouts.data])}
+        starts, progress = self._starts("calibration"), self._stages.teller(tick)
+        rollouts = self._tools.execute(stage, self._planning(), starts, self.config.calibrated_steps, progress)
+        return {**calibration_of(self.config, rollouts), **self._with_source(stage, [rollouts.data])}
 
     def _pass_gate(self, stage: str, tick: Tick) -> Products:
-        rollouts = self._imagine(stage, "calibration", self._calibration_steps, float("inf"), tick)
-        real = _rollouts(self._products["calibration"])
-        result = compare(real, rollouts, self._calibration_steps, self.config.gate_tolerance)
-        check_gate(result)
-        return {"gate": vars(result)}
+        starts, progress = self._starts("calibration"), self._stages.teller(tick)
+        steps = self.config.calibrated_steps
+        rollouts = self._tools.imagine(stage, self._planning(), starts, steps, float("inf"), progress)
+        return gate_of(self.config, rollouts_of(self._products["calibration"]), rollouts)
 
     def _generate(self, stage: str, tick: Tick) -> Products:
-        length = self.config.trajectory_steps
+        starts, early = self._starts("candidates"), self._early()
+        if not early.any():
+            return {"candidates": rollout_tree(self._rollouts(stage, self._planning(), starts, tick))}
+        late = self._rollouts(stage, self._planning(), starts[~early], tick)
+        beginner = self._rollouts(f"{stage} early", self._early_planning(), starts[early], tick)
+        return {"candidates": rollout_tree(merged(late, beginner, early))}
+
+    def _rollouts(self, stage: str, planning: Planning, starts: Starts, tick: Tick) -> Rollouts:
+        length, progress = self.config.trajectory_steps, self._stages.teller(tick)
         if self.config.rollouts == "executed":
-            return {"candidates": _rollout_tree(self._execute(stage, "candidates", length, tick))}
+            judge = self._tools.model(self._products["model"])
+            return self._tools.execute(stage, planning, starts, length, progress, judge)
         hard_stop = self._products["thresholds"]["hard_stop"]
-        return {"candidates": _rollout_tree(self._imagine(stage, "candidates", length, hard_stop, tick))}
+        return self._tools.imagine(stage, planning, starts, length, hard_stop, progress)
+
+    def _follow_policy(self, stage: str, tick: Tick) -> Products:
+        policy = self._tools.guide(self._products["agent"])
+        assert policy is not None
+        model, generator = self._tools.model(self._products["model"]), self._tools.streams.torch(stage, "actions")
+        rollouts = policy_rollouts(
+            PolicyPilot(model, policy, generator),
+            self.task,
+            self._starts("candidates"),
+            self.config.trajectory_steps,
+            self._products["thresholds"]["hard_stop"],
+            self._tools.streams.numpy(stage),
+            self._stages.teller(tick),
+        )
+        return {"policy": rollouts.data.columns()}
 
     def _filter(self) -> Generated:
-        config, products = self.config, self._products
-        rollouts = _rollouts(products["candidates"])
-        candidates = rollouts.candidates()
-        thresholds = Thresholds(
-            products["thresholds"]["uncertainty"],
-            return_thresholds(candidates, self._source_returns()),
-            min(config.min_return_steps, config.trajectory_steps),
-        )
-        venn = venn_counts(candidates, thresholds)
-        if config.selection == "matched":
-            count = round(config.matched_fraction * len(candidates))
-            accepted = matched_mask(candidates, config.filter_rule, count, self.streams.numpy("filter"))
-        else:
-            accepted = threshold_mask(candidates, config.filter_rule, thresholds)
-        check_acceptance(accepted, config.minimum_acceptance, venn)
+        products, tools = self._products, self._tools
+        rollouts, planning = rollouts_of(products["candidates"]), self._planning()
+        candidates, limits = rollouts.candidates(), products["thresholds"]
+        accepted, thresholds, venn = tools.judge("filter", candidates, limits["uncertainty"], self._source_returns())
+        kept, source = rollouts.select(accepted), self._source()
+        source = with_uncertainty(source, model_uncertainty(planning.model, source.obs, source.action))
+        policy = TransferDataset(**products["policy"]) if "policy" in products else None
+        parts = control_parts(rollouts.data, source, policy, len(kept), tools.streams.numpy("parts"))
         made = {
             "collection": collection_entries(
-                [(part["stage"], _dataset(part["columns"])) for part in products["source"]]
+                [(part["stage"], TransferDataset(**part["columns"])) for part in products["source"]]
             ),
             "gate": GateResult(**products["gate"]).to_json() if "gate" in products else None,
-            "penalty": self._penalty(self._model()),
-            **candidate_entries(candidates, accepted, thresholds, products["thresholds"]["hard_stop"], venn),
+            "penalty": planning.penalty,
+            **candidate_entries(candidates, self._early(), accepted, thresholds, limits["hard_stop"], venn),
+            "parts": part_entries([("accepted", kept), *parts.items()], len(kept)),
         }
-        card = card_of(self.task, config, self.streams.seed, products, made)
-        kept = rollouts.select(accepted)
+        card = card_of(self.task, self.config, tools.streams.seed, products, made)
         dataset = TransferDataset(**kept.columns(), card=card)
-        dataset.validate(self.task)
-        model, source = self._model(), self._source()
-        source = with_uncertainty(source, model_uncertainty(model, source.obs, source.action))
-        return Generated(dataset, source, products["model"], products["agent"], card)
+        for part in (dataset, *parts.values()):
+            part.validate(self.task)
+        return Generated(dataset, source, products["model"], products["agent"], card, parts)
 
-    @property
-    def _calibration_steps(self) -> int:
-        return min(self.config.calibration_steps, self.config.trajectory_steps)
+    def _with_report(self, stage: str, report: dict[str, Any]) -> Products:
+        reports = [*self._products["reports"], {"stage": stage, **report}]
+        return {"reports": reports, "updates": self._products["updates"] + report["steps"]}
 
-    def _progress(self, tick: Tick) -> Callable[[], None]:
-        return lambda: tick(updates=self._products["updates"], metrics=self._metrics)
-
-    def _metrics(self) -> dict[str, float]:
-        return {"stage": float(self._done), "source_steps": float(self.meter.count)}
-
-    def _with_source(self, stage: str, parts: list[TransferDataset]) -> Products:
+    def _with_source(self, stage: str, parts: Sequence[TransferDataset]) -> Products:
         new = [{"stage": stage, "columns": part.columns()} for part in parts]
         return {"source": [*self._products["source"], *new]}
 
     def _source(self) -> TransferDataset:
-        return joined([_dataset(part["columns"]) for part in self._products["source"]])
+        return joined([TransferDataset(**part["columns"]) for part in self._products["source"]])
 
     def _source_returns(self) -> tuple[float, float]:
-        """Mean reward per step of the source data: near the beginning of episodes, and anywhere."""
-        rows = self._source()
-        age = np.arange(len(rows)) - np.repeat(rows.episode_starts, np.diff([*rows.episode_starts, len(rows)]))
-        stages = [part["stage"] for part in self._products["source"] for _ in range(len(part["columns"]["obs"]))]
-        collected = np.array([stage != "calibration" for stage in stages])
-        reward = rows.reward_source.astype(np.float64)
-        early = collected & (age < self.config.trajectory_steps)
-        return float(reward[early].mean()), float(reward[collected].mean())
+        collected = [part for part in self._products["source"] if part["stage"] != "calibration"]
+        rows = joined([TransferDataset(**part["columns"]) for part in collected])
+        return source_returns(rows, self.config.trajectory_steps)
 
-    def _new_agent(self) -> TransferAgent:
-        streams = self.streams.child("source agent")
-        return TransferAgent(
-            self.task.obs_dim, self.task.action_dim, self.config.agent, streams, dataset=None, device=self.device
-        )
+    def _starts(self, which: str) -> Starts:
+        return Starts(**self._products["starts"][which])
 
-    def _model(self) -> WorldModel:
-        model = WorldModel(
-            self.task.obs_dim,
-            self.task.action_dim,
-            self.config.world_model,
-            self.streams.torch("world model"),
-            n_rates=self.task.n_rates,
-            angle_indices=self.task.angle_indices,
-            device=self.device,
-        )
-        if self._products["model"] is not None:
-            model.restore(self._products["model"])
-        return model
+    def _early(self) -> Mask:
+        return early_candidates(self._starts("candidates").type, self.config.early_fraction)
 
-    def _guide(self) -> Guide | None:
-        if self._products["agent"] is None:
-            return None
-        agent = self._new_agent()
-        agent.restore(self._products["agent"])
-        return agent.learner
+    def _planning(self) -> Planning:
+        model, source = self._tools.model(self._products["model"]), self._source()
+        return Planning(model, self._tools.penalty(model, source), self._tools.guide(self._products["agent"]))
 
-    def _penalty(self, model: WorldModel) -> float:
-        mean_reward = float(np.abs(self._source().reward_source).mean(dtype=np.float64))
-        return calibrated_penalty(self.config.planner.penalty_scale, mean_reward, model.report["uncertainty"]["q95"])
-
-    def _planner(self, stage: str, model: WorldModel) -> Planner:
-        generator = self.streams.torch(stage, "planner")
-        return Planner(model, self.task, self.config.planner, self._penalty(model), generator, self._guide())
-
-    def _open(self, stage: str, n: int) -> list[MeteredEnv]:
-        return [self.open_env(f"{stage} {i}") for i in range(n)]
-
-    def _close(self, envs: list[MeteredEnv]) -> None:
-        for env in envs:
-            env.close()
-
-    def _starts(self, name: str, n: int) -> Starts:
-        generator, rows = self.streams.numpy(name), self._source()
-        n_initial = round(self.config.initial_fraction * n)
-        env = self.open_env(name)
-        drawn = [(env.reset()[0], env.sim_state) for _ in range(n_initial)]
-        env.close()
-        visited = generator.integers(0, len(rows), n - n_initial)
-        assert rows.sim_state is not None
-        obs = np.concatenate([np.reshape([o for o, _ in drawn], (n_initial, self.task.obs_dim)), rows.obs[visited]])
-        obs[:, : self.task.n_rates] = 0
-        states = np.reshape([s for _, s in drawn], (n_initial, rows.sim_state.shape[1]))
-        noise = generator.uniform(0, self.config.action_noise, n).astype(np.float32)
-        kinds = np.repeat(np.array([0, 1]), [n_initial, n - n_initial])
-        return Starts(obs.astype(np.float32), np.concatenate([states, rows.sim_state[visited]]), kinds, noise)
-
-    def _execute(self, stage: str, which: str, length: int, tick: Tick) -> Rollouts:
-        starts, model = Starts(**self._products["starts"][which]), self._model()
-        envs = self._open(stage, min(self.config.n_parallel, len(starts)))
-        planner, generator = self._planner(stage, model), self.streams.numpy(stage)
-        rollouts = executed(model, self.task, planner, starts, length, envs, generator, self._progress(tick))
-        self._close(envs)
-        return rollouts
-
-    def _imagine(self, stage: str, which: str, length: int, hard_stop: float, tick: Tick) -> Rollouts:
-        starts, model = Starts(**self._products["starts"][which]), self._model()
-        planner, generator = self._planner(stage, model), self.streams.numpy(stage)
-        return imagined(model, self.task, planner, starts, length, hard_stop, generator, self._progress(tick))
-
-
-def _dataset(columns: Mapping[str, Any]) -> TransferDataset:
-    return TransferDataset(**columns)
-
-
-def _rollout_tree(rollouts: Rollouts) -> dict[str, Any]:
-    return {"columns": rollouts.data.columns(), "steps": rollouts.steps, "start_type": rollouts.start_type}
-
-
-def _rollouts(tree: Mapping[str, Any]) -> Rollouts:
-    return Rollouts(_dataset(tree["columns"]), tree["steps"], tree["start_type"])
+    def _early_planning(self) -> Planning:
+        early = self._products["early"]
+        return Planning(self._tools.model(early["model"]), early["penalty"], self._tools.guide(early["agent"]))

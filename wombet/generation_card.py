@@ -61,9 +61,17 @@ def collection_entries(parts: Sequence[tuple[str, TransferDataset]]) -> dict[str
 
 
 def candidate_entries(
-    candidates: Candidates, accepted: Mask, thresholds: Thresholds, hard_stop: float, venn: Mapping[str, int]
+    candidates: Candidates,
+    early: Mask,
+    accepted: Mask,
+    thresholds: Thresholds,
+    hard_stop: float,
+    venn: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return thresholds, counts by start type and rule, and what was accepted and rejected."""
+    """Return thresholds, counts by start type, origin and rule, and what was accepted and rejected.
+
+    `early` says which candidates the early model planned.
+    """
     kinds = {name: candidates.start_type == kind for kind, name in enumerate(START_TYPES)}
     return {
         "thresholds": {
@@ -75,6 +83,7 @@ def candidate_entries(
         "counts": {
             "candidates": {name: int(mask.sum()) for name, mask in kinds.items()},
             "accepted": {name: int((mask & accepted).sum()) for name, mask in kinds.items()},
+            "early": {"candidates": int(early.sum()), "accepted": int((early & accepted).sum())},
             "acceptance": round(float(accepted.mean()), DIGITS),
             "candidate_rows": int(candidates.steps.sum()),
             "accepted_rows": int(candidates.steps[accepted].sum()),
@@ -82,11 +91,13 @@ def candidate_entries(
         },
         "accepted": _trajectory_means(candidates, accepted),
         "rejected": _trajectory_means(candidates, ~accepted),
+        "early": _trajectory_means(candidates, early),
         "trajectories": {
             "return_per_step": _rounded(candidates.returns),
             "uncertainty": _rounded(candidates.uncertainty),
             "steps": candidates.steps.tolist(),
             "start_type": candidates.start_type.tolist(),
+            "early": early.astype(int).tolist(),
             "accepted": accepted.astype(int).tolist(),
         },
     }

@@ -34,6 +34,8 @@ class GenerationConfig:
     trajectory_steps: int = 50  # longer ones leave the region in which the model is as good as on held-out rows
     initial_fraction: float = 0.5  # share of starts drawn from the task's initial states; the rest are visited states
     action_noise: float = 0.3  # trajectories add N(0, s) to actions, s uniform up to this: coverage, mixed quality
+    early_fraction: float = 0.0  # share of candidates planned with an early model and agent: filters need a mixed pool
+    early_agent_share: float = 0.4  # "guided": of the agent's steps, those seen by then; it moves, and not yet well
     n_parallel: int = 24  # real environments in lock-step: enough to amortise a planning step
     calibration_trajectories: int = 20  # real closed-loop ones, unseen by the model: thresholds and gate rest on them
     calibration_steps: int = 50  # their length: weak models need some tens of steps to drift off the data
@@ -58,10 +60,11 @@ class GenerationConfig:
             self._at_least(name, 1)
         for name in ("agent_steps", "refits", "planned_episodes"):
             self._at_least(name, 0)
-        for name in ("initial_fraction", "minimum_acceptance", "matched_fraction"):
+        for name in ("initial_fraction", "minimum_acceptance", "matched_fraction", "early_fraction"):
             self._number(name, 0, 1)
         for name in ("action_noise", "gate_tolerance", "uncertainty_factor", "hard_stop_factor"):
             self._number(name, 0, math.inf)
+        self._number("early_agent_share", 0, 1)
         self._check_budget()
 
     @property
@@ -70,12 +73,26 @@ class GenerationConfig:
         return self.collection == "guided"
 
     @property
+    def calibrated_steps(self) -> int:
+        """Length of the calibration's trajectories: never beyond that of the generated ones."""
+        return min(self.calibration_steps, self.trajectory_steps)
+
+    @property
     def required_steps(self) -> int:
         """The most real source steps that the parts can take together."""
         planned = self.refits * self.planned_episodes * self.max_episode_steps
-        calibration = self.calibration_trajectories * min(self.calibration_steps, self.trajectory_steps)
-        executed = self.n_trajectories * self.trajectory_steps if self.rollouts == "executed" else 0
-        return self.random_steps + (self.agent_steps if self.guided else 0) + planned + calibration + executed
+        return self.random_steps + (self.agent_steps if self.guided else 0) + planned + self.iteration_steps
+
+    @property
+    def iteration_steps(self) -> int:
+        """The most real source steps of one further iteration: calibration, and trajectories that are executed."""
+        calibration = self.calibration_trajectories * self.calibrated_steps
+        return calibration + (self.n_trajectories * self.trajectory_steps if self.rollouts == "executed" else 0)
+
+    @property
+    def early_agent_steps(self) -> int:
+        """Steps of the source agent at which its early self is kept."""
+        return max(1, round(self.early_agent_share * self.agent_steps))
 
     def _check_budget(self) -> None:
         if self.guided and self.agent_steps < 1:

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wombet import measures
+
 if TYPE_CHECKING:
     from wombet.ensemble_training import Fit
     from wombet.world_model import WorldModel
@@ -18,6 +20,10 @@ NORMAL_90 = 1.6448536269514722
 """Half width of the central 90 % of a standard normal."""
 
 
+Rows = tuple[Tensor, Tensor, Tensor]
+"""obs (N, obs_dim), action (N, action_dim) and next_obs (N, obs_dim)."""
+
+
 def report(
     model: "WorldModel",
     obs: Tensor,
@@ -26,12 +32,39 @@ def report(
     episode_id: NDArray[Any],
     fit: "Fit",
     n_train: int,
+    off_policy: Rows | None = None,
 ) -> dict[str, Any]:
     """Return plain numbers about the held-out rows (N, ...); errors are in units of the targets' standard deviation.
 
-    `spearman` ranks uncertainty against the one-step error of the elites' mean. `coverage_90` is the share of entries
-    within the central 90 % of the elites' mixture, taken as a Gaussian of its mean and variance; `open_loop_rmse` lets
-    the elites' mean run on recorded actions, and is None where no held-out trajectory is long enough.
+    What `accuracy` says of them stands at the top, with members' columns named `holdout_*`; where rows of another
+    policy are given, such as random actions that were not trained on, what it says of those is under `off_policy`.
+    `open_loop_rmse` lets the elites' mean run on recorded actions, and is None where no held-out trajectory is long
+    enough.
+    """
+    found = accuracy(model, obs, action, next_obs)
+    return {
+        "n_train": n_train,
+        "n_holdout": found["n"],
+        "holdout_episodes": len(np.unique(episode_id)),
+        "steps": fit.steps,
+        "elites": list(model.elites),
+        "holdout_mse": found["mse"],
+        "holdout_mse_before": fit.initial_error.tolist(),
+        "holdout_nll": found["nll"],
+        **{name: found[name] for name in ("ensemble_mse", "uncertainty", "spearman", "coverage_90")},
+        "open_loop_rmse": {
+            str(n): open_loop_error(model, obs, action, next_obs, episode_id, n) for n in OPEN_LOOP_STEPS
+        },
+        **({} if off_policy is None else {"off_policy": accuracy(model, *off_policy)}),
+    }
+
+
+def accuracy(model: "WorldModel", obs: Tensor, action: Tensor, next_obs: Tensor) -> dict[str, Any]:
+    """Return plain numbers about any rows (N, ...) by one-step error, in units of the targets' standard deviation.
+
+    `mse` and `nll` are per member, of all members. `spearman` ranks uncertainty against the error of the elites' mean.
+    `coverage_90` is the share of entries within the central 90 % of the elites' mixture, taken as a Gaussian of its
+    mean and variance.
     """
     target = model.standardised_targets(obs, next_obs)
     mean, logvar = model.predict_standardised(obs, action)
@@ -42,21 +75,13 @@ def report(
     error = (centre - target).square().mean(-1).sqrt()
     squared = (mean - target).square()
     return {
-        "n_train": n_train,
-        "n_holdout": len(obs),
-        "holdout_episodes": len(np.unique(episode_id)),
-        "steps": fit.steps,
-        "elites": list(model.elites),
-        "holdout_mse": squared.mean((1, 2)).tolist(),
-        "holdout_mse_before": fit.initial_error.tolist(),
-        "holdout_nll": (squared * (-logvar).exp() + logvar + np.log(2 * np.pi)).div(2).mean((1, 2)).tolist(),
+        "n": len(obs),
+        "mse": squared.mean((1, 2)).tolist(),
+        "nll": (squared * (-logvar).exp() + logvar + np.log(2 * np.pi)).div(2).mean((1, 2)).tolist(),
         "ensemble_mse": float(error.square().mean()),
         "uncertainty": quantiles(uncertainty),
         "spearman": rank_correlation(uncertainty, error),
         "coverage_90": float(((centre - target).abs() <= NORMAL_90 * spread).float().mean()),
-        "open_loop_rmse": {
-            str(n): open_loop_error(model, obs, action, next_obs, episode_id, n) for n in OPEN_LOOP_STEPS
-        },
     }
 
 
@@ -69,12 +94,7 @@ def quantiles(values: Tensor) -> dict[str, float]:
 
 def rank_correlation(a: Tensor, b: Tensor) -> float | None:
     """Return Spearman's correlation of two columns (N,), or None where one of them is constant."""
-    from scipy.stats import spearmanr  # A second to import, and only a fit needs it.
-
-    left, right = a.double().cpu().numpy(), b.double().cpu().numpy()
-    if np.ptp(left) == 0 or np.ptp(right) == 0:
-        return None
-    return float(spearmanr(left, right).statistic)
+    return measures.rank_correlation(a.double().cpu().numpy(), b.double().cpu().numpy())
 
 
 def open_loop_error(

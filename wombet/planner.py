@@ -1,5 +1,6 @@
 """Model-predictive control by sampling, penalised by the model's uncertainty, for many episodes at once."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -104,7 +105,7 @@ class Planner:
         require(obs.shape == wanted, "the shape of the observations to plan for", tuple(obs.shape), str(wanted))
         proposals = self._proposals(obs) if self.config.n_policy_proposals else None
         if self._fresh and proposals is not None:
-            self._mean = proposals[:, 0].clone()
+            self._mean = proposals[0][:, 0].clone()
         chosen, elites = self._optimise(obs, proposals)
         self._shift(elites)
         return chosen[:, : self.config.replan_interval]
@@ -113,10 +114,12 @@ class Planner:
     def evaluate(self, obs: Tensor, sequences: Tensor) -> Tensor:
         """Return penalised values (n, N) of sequences (n, N, horizon, action_dim) from observations (n, obs_dim)."""
         n, n_sequences = sequences.shape[:2]
-        state = obs.repeat_interleave(n_sequences, 0)
-        rollout = self._particles if self.config.propagation != "mean" else self._mean_path
-        value = rollout(state, sequences.flatten(0, 1)).view(n, n_sequences)
-        return torch.where(value.isfinite(), value, NEVER)
+        state, actions = _repeat_rows(obs, n_sequences), sequences.permute(2, 3, 0, 1).flatten(2).mT
+        if self.config.propagation == "mean":
+            value = self._mean_path(state, lambda t, _: actions[t])
+        else:
+            value = self._particles(state, actions)
+        return _finite(value).view(n, n_sequences)
 
     def state(self) -> dict[str, Any]:
         """Return, as a tree, what the next plans depend on besides model and guide."""
@@ -138,7 +141,7 @@ class Planner:
         self._kept = None if state["kept"] is None else state["kept"].to(self.model.device)
         self._fresh = state["fresh"]
 
-    def _optimise(self, obs: Tensor, proposals: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _optimise(self, obs: Tensor, proposals: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Return the chosen sequences (n, H, A) and the last elites (n, n_elites, H, A)."""
         config, mean = self.config, self._mean
         std = torch.full_like(mean, config.init_std)
@@ -149,11 +152,11 @@ class Planner:
             candidates = self._sample(mean, std, config.population_at(iteration))
             if config.optimiser == "icem" and iteration == config.iterations - 1:
                 candidates[:, 0] = mean
-            extra = [proposals] if iteration == 0 and proposals is not None else []
-            candidates = torch.cat([candidates, *([] if kept is None else [kept]), *extra], 1)
+            candidates = torch.cat([candidates, *([] if kept is None else [kept])], 1)
             values = self.evaluate(obs, candidates)
-            if extra:
-                guided_value = values[:, -config.n_policy_proposals]
+            if iteration == 0 and proposals is not None:
+                guided_value = proposals[1][:, 0]
+                candidates, values = torch.cat([candidates, proposals[0]], 1), torch.cat([values, proposals[1]], 1)
             value, order = values.topk(config.n_elites, 1)
             elites = candidates.gather(1, order[..., None, None].expand(-1, -1, *mean.shape[1:]))
             better = value[:, 0] > best_value
@@ -200,45 +203,53 @@ class Planner:
             self._kept = torch.cat([elites[:, : config.n_kept, interval:], ends.clamp_(-1, 1)], 2)
         self._fresh = False
 
-    def _proposals(self, obs: Tensor) -> Tensor:
-        """Roll the guide out in the model's mean: (n, n_policy_proposals, H, A), the first of each without noise."""
+    def _proposals(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Roll the guide out in the model's mean, the first time without noise.
+
+        Returns sequences (n, n_policy_proposals, H, A) and their values (n, n_policy_proposals).
+        """
         assert self.guide is not None
-        config, n, action_dim = self.config, len(obs), self.model.action_dim
+        config, guide, n, action_dim = self.config, self.guide, len(obs), self.model.action_dim
         shape = (config.horizon, config.n_policy_proposals, action_dim)
         noise = self._draw(torch.randn, shape).to(obs) * config.proposal_noise
         noise[:, :, 0] = 0
-        state, actions = obs.repeat_interleave(config.n_policy_proposals, 0), []
-        for t in range(config.horizon):
-            actions.append((self.guide.act(state) + noise[:, t].flatten(0, 1)).clamp_(-1, 1))
-            state = self.model.step(state, actions[-1])[0].mean(0)
-        return torch.stack(actions, 1).view(n, -1, config.horizon, action_dim)
+        actions: list[Tensor] = []
 
-    def _mean_path(self, state: Tensor, actions: Tensor) -> Tensor:
-        """Return the values (M,) of sequences (M, H, A), one path each, all elites at its one state."""
+        def act(t: int, state: Tensor) -> Tensor:
+            actions.append((guide.act(state) + noise[:, t].flatten(0, 1)).clamp_(-1, 1))
+            return actions[-1]
+
+        values = _finite(self._mean_path(_repeat_rows(obs, config.n_policy_proposals), act)).view(n, -1)
+        sequences = torch.stack(actions, 1).view(n, -1, config.horizon, action_dim)
+        return sequences, values if config.propagation == "mean" else self.evaluate(obs, sequences)
+
+    def _mean_path(self, state: Tensor, act: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Return the values (M,) of following `act`, of time and states (M, obs_dim), all elites at one state."""
         total, alive = torch.zeros_like(state[:, 0]), torch.ones_like(state[:, 0], dtype=torch.bool)
         for t in range(self.config.horizon):
-            means, uncertainty = self.model.step(state, actions[:, t])
-            next_state = means.mean(0)
-            reward = self.task.reward(state, actions[:, t], next_state) - self.penalty * uncertainty
+            action = act(t, state)
+            means, uncertainty = self.model.step(state, action)
+            next_state = means.mT.mean(0).mT  # A mean's own result would be laid out row by row.
+            reward = self.task.reward(state, action, next_state) - self.penalty * uncertainty
             total += self.config.discount**t * torch.where(alive, reward, 0.0)
             alive &= ~self.task.terminated(next_state)
             state = next_state
         return total + self._tail(state, alive)
 
     def _particles(self, state: Tensor, actions: Tensor) -> Tensor:
-        """Return the mean values (M,) over sampled particles, which belong to the elites in equal numbers."""
+        """Return the values (M,) of sequences (H, M, A): means over sampled particles, equally many to each elite."""
         config, n_elites = self.config, self.model.n_elites
         n_particles, n_rows = config.n_particles, len(state)
         particles = state.expand(n_particles, *state.shape)
         total, alive = torch.zeros_like(particles[..., 0]), torch.ones_like(particles[..., 0], dtype=torch.bool)
         for t in range(config.horizon):
             order = self._elite_order(n_rows)
-            action = actions[:, t].expand(n_particles, n_rows, -1)
+            action = actions[t].expand(n_particles, n_rows, -1)
             ordered = _reorder(particles, order).reshape(n_elites, -1, state.shape[-1])
             prediction = self.model.predict(ordered, action.reshape(n_elites, -1, action.shape[-1]))
             uncertainty = elite_std(prediction.target_mean).view(1, -1, n_rows).mean(1)
             noise = self._row_noise(n_particles, n_rows, state.shape[-1]).to(state)
-            sampled = prediction.mean.view_as(noise) + prediction.std.view_as(noise) * noise
+            sampled = prediction.mean.reshape_as(noise) + prediction.std.reshape_as(noise) * noise
             next_particles = _reorder(sampled, None if order is None else order.argsort(0))
             reward = self.task.reward(particles, action, next_particles) - self.penalty * uncertainty
             total += config.discount**t * torch.where(alive, reward, 0.0)
@@ -272,6 +283,15 @@ def truncated_normal(uniform: Tensor) -> Tensor:
     """Return standard normal values cut off at two standard deviations, from uniform ones in [0, 1)."""
     tail = 0.022750131948179195
     return torch.special.ndtri(tail + (1 - 2 * tail) * uniform)
+
+
+def _finite(value: Tensor) -> Tensor:
+    return torch.where(value.isfinite(), value, NEVER)
+
+
+def _repeat_rows(rows: Tensor, n: int) -> Tensor:
+    """Return each of (N, d) rows n times in a row, laid out feature by feature like the model's own results."""
+    return rows.mT[..., None].expand(-1, -1, n).flatten(1).mT
 
 
 def _reorder(particles: Tensor, order: Tensor | None) -> Tensor:

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wombet.collection import Progress, joined, labelled, next_actions, planned_episodes, with_uncertainty
+from wombet.collection import Pilot, Progress, joined, labelled, next_actions, planned_episodes, with_uncertainty
 from wombet.dataset import TransferDataset
 from wombet.filtering import Candidates
 from wombet.interaction import Array, MeteredEnv
-from wombet.planner import Planner
 from wombet.task import Task
 from wombet.world_model import WorldModel
 
@@ -38,7 +37,7 @@ class Starts:
     def __len__(self) -> int:
         return len(self.obs)
 
-    def __getitem__(self, part: slice) -> "Starts":
+    def __getitem__(self, part: slice | NDArray[Any]) -> "Starts":
         return Starts(self.obs[part], self.sim_state[part], self.type[part], self.noise[part])
 
 
@@ -73,6 +72,22 @@ class Rollouts:
         return TransferDataset(**columns)
 
 
+def merged(first: Rollouts, second: Rollouts, of_second: NDArray[np.bool_]) -> Rollouts:
+    """Return two sets of rollouts in one order: `of_second` (n,) says which places the second's take, in turn."""
+    steps, kinds = np.zeros(len(of_second), np.int64), np.zeros(len(of_second), np.int64)
+    placed = []
+    for rollouts, places in ((first, np.flatnonzero(~of_second)), (second, np.flatnonzero(of_second))):
+        steps[places], kinds[places] = rollouts.steps, rollouts.start_type
+        placed.append(places[rollouts.data.episode_id])
+    trajectory = np.concatenate(placed).astype(np.int32)
+    order = np.argsort(trajectory, kind="stable")
+    both = first.data.columns(), second.data.columns()
+    columns: dict[str, Any] = {
+        name: np.concatenate([columns[name] for columns in both])[order] for name in both[0] if name in both[1]
+    }
+    return Rollouts(TransferDataset(**{**columns, "episode_id": trajectory[order]}), steps, kinds)
+
+
 def model_uncertainty(model: WorldModel, obs: Array, action: Array) -> NDArray[np.float32]:
     """Return the model's uncertainty (N,) of rows in numpy."""
     blocks = zip(*(torch.from_numpy(rows).split(UNCERTAINTY_ROWS) for rows in (obs, action)), strict=True)
@@ -83,7 +98,7 @@ def model_uncertainty(model: WorldModel, obs: Array, action: Array) -> NDArray[n
 def executed(
     model: WorldModel,
     task: Task,
-    planner: Planner,
+    planner: Pilot,
     starts: Starts,
     max_steps: int,
     envs: Sequence[MeteredEnv],
@@ -105,7 +120,7 @@ def executed(
 def imagined(
     model: WorldModel,
     task: Task,
-    planner: Planner,
+    planner: Pilot,
     starts: Starts,
     max_steps: int,
     hard_stop: float,

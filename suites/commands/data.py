@@ -1,9 +1,11 @@
-"""`wombet data`: build, show and verify the generated datasets."""
+"""`wombet data`: build, show, diagnose, verify and exchange the generated datasets."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suites.commands.exchange import export, import_
 from suites.commands.options import (
     DEFAULT_STORE,
     JsonOption,
@@ -17,10 +19,14 @@ from suites.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from suites.spec import DatasetRecipe
     from suites.store import Store
 
-data_commands = typer.Typer(help="Build, show and verify the generated datasets of a suite.", no_args_is_help=True)
+data_commands = typer.Typer(
+    help="Build, show, diagnose and verify the generated datasets of a suite.", no_args_is_help=True
+)
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Only this dataset (an id of `wombet plan`, or its beginning).")
 ]
@@ -50,24 +56,69 @@ def show(
     suite: SuiteArgument,
     store: StoreOption = DEFAULT_STORE,
     dataset: DatasetOption = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE", help="Draw the dataset into a .png, .svg or .pdf.")
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="FOLDER", help="Draw every dataset into a folder, in all formats."),
+    ] = None,
     json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
-    """Show the cards of a suite's datasets: what they cost, how they were filtered, what they hold."""
+    """Show the cards of a suite's datasets: what they cost, how they were filtered, and how true they are.
+
+    What was measured in the real simulator is shown once `wombet data diagnose` has done so.
+    """
+    from suites.commands.data_card import print_card
+    from suites.diagnosis import load_diagnosis
     from suites.store import Store
     from wombet.dataset import load_card
 
     place = Store(store)
-    recipes = _chosen(open_matrix(suite, set_).recipes, dataset)
-    cards = {recipe.id: load_card(place.dataset_folder(recipe.id)) for recipe in recipes}
+    folders = {r.id: place.dataset_folder(r.id) for r in _chosen(open_matrix(suite, set_).recipes, dataset)}
+    found = {name: (load_card(folder), load_diagnosis(folder)) for name, folder in folders.items()}
+    drawn = _draw(found, figure, figures)
     if json:
-        print_json(cards)
+        print_json({name: {**card, "diagnosis": diagnosis} for name, (card, diagnosis) in found.items()})
         return
     out = console()
-    for name, card in cards.items():
-        out.print(f"dataset {name}", style="bold")
-        for key, value in card.items():
-            out.print(f"  {key}: {_brief(value)}", soft_wrap=True)
+    for name, (card, diagnosis) in found.items():
+        print_card(out, name, card, diagnosis)
+    for path in drawn:
+        out.print(str(path), markup=False, soft_wrap=True)
+
+
+@data_commands.command()
+def diagnose(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    dataset: DatasetOption = None,
+    starts: Annotated[int, typer.Option("--starts", help="States to try the planner from, half of them initial.")] = 24,
+    again: Annotated[bool, typer.Option("--again", help="Measure again what has been diagnosed.")] = False,
+    json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Measure a suite's finished datasets in the real simulator, on a budget that is not charged to them.
+
+    What the planner really earns against the random policy, the source agent and the source data; how true imagined
+    rows are; where the penalised model return is a lower bound. Data and card stay as they are.
+    """
+    from suites.commands.data_card import print_diagnosis
+    from suites.diagnosis import diagnose_dataset
+    from suites.store import Store
+    from wombet.process import prepare_process
+
+    prepare_process()
+    place, out, found = Store(store), console(), {}
+    for recipe in _chosen(open_matrix(suite, set_).recipes, dataset):
+        found[recipe.id], new = diagnose_dataset(recipe, place, starts, again)
+        if not json:
+            told = "" if new else " (diagnosed before; --again measures again)"
+            out.print(f"dataset {recipe.id}{told}", style="bold", markup=False, soft_wrap=True)
+            print_diagnosis(out, found[recipe.id])
+    if json:
+        print_json(found)
 
 
 @data_commands.command()
@@ -108,14 +159,26 @@ def _chosen(recipes: "list[DatasetRecipe]", wanted: str | None) -> "list[Dataset
     return chosen
 
 
-def _brief(value: Any) -> str:
-    """A value on one line; long lists and nested records by their size, since `--json` shows all."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_brief(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list) and len(value) > 8:
-        return f"[{len(value)} values]"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_brief, value)) + "]"
-    return str(value)
+def _draw(found: "Mapping[str, tuple[Any, Any]]", figure: Path | None, figures: Path | None) -> list[Path]:
+    """Draw datasets, all of them or the only one; returns the files."""
+    from suites.commands.data_figure import FORMATS, check_format, write_figure
+    from wombet.errors import InputError
+
+    wanted: list[tuple[Path, str]] = []
+    if figure is not None:
+        check_format(figure)
+        if len(found) > 1:
+            raise InputError(
+                f"--figure draws one dataset and the suite has {len(found)} ({', '.join(found)}); choose one with "
+                "--dataset, or draw all with --figures FOLDER"
+            )
+        wanted += [(figure, name) for name in found]
+    if figures is not None:
+        wanted += [(figures / f"{name}.{ending}", name) for name in found for ending in FORMATS]
+    for path, name in wanted:
+        write_figure(path, name, *found[name])
+    return [path for path, _ in wanted]
+
+
+data_commands.command()(export)
+data_commands.command(name="import")(import_)

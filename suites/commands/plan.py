@@ -92,6 +92,8 @@ def _seconds_per_unit(store: "Store") -> dict[tuple[str, str], float]:
 def _print(plan: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from suites.spec import IMPORTED
+
     out = console()
     out.print(f"{plan['title']} (suite {plan['suite']}, {plan['suite_sha256'][:12]})")
     table = Table("method", *plan["pairs"], caption="cells done / all")
@@ -100,8 +102,10 @@ def _print(plan: dict[str, Any]) -> None:
         table.add_row(method, *(f"{sum(cell['state'] == 'done' for cell in cells)}/{len(cells)}" for cells in row))
     out.print(table)
     for dataset in plan["datasets"]:
-        kind = f"{dataset['collection']}, {dataset['rollouts']}, profile {dataset['profile']}"
-        out.print(f"dataset {dataset['id']} ({kind}): {'built' if dataset['built'] else 'to build'}")
+        imported = dataset["collection"] == IMPORTED
+        kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}".format(**dataset)
+        there, missing = ("there", "to import") if imported else ("built", "to build")
+        out.print(f"dataset {dataset['id']} ({kind}): {there if dataset['built'] else missing}")
     if plan["missing"]:
         known = plan["core_hours_of_missing_cells_with_known_cost"]
         out.print(f"{plan['missing']} cells to run: {known:.2f} core-hours by recorded costs", end="")

@@ -35,6 +35,7 @@ def run_command(
     """
     from suites.commands.data import verify_built
     from suites.commands.running import carry_out, exit_code
+    from suites.datasets import missing_datasets
     from suites.dispatch import check_workers
     from suites.store import Store
 
@@ -43,6 +44,7 @@ def run_command(
     check_workers(executor, workers)
     place = Store(store)
     verify_built(chosen.recipes, place)
+    missing_datasets(chosen.recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
     summary = carry_out(chosen.recipes, chosen.runs, place, executor, workers)

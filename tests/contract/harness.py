@@ -1,6 +1,7 @@
 """A small transfer problem, and a run of any method on it without the runner."""
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.api import Budgets, Phase, Problem
+from baselines.api import Budgets, Phase, Problem, SourceKnowledge
 from baselines.config import make_config
 from baselines.registry import method
 from suites.tasks import make_task
 from wombet.dataset import TransferDataset
+from wombet.generation import TransferDataBuilder
 from wombet.interaction import Meter, MeteredEnv
+from wombet.profiles import profile
 from wombet.serialization import dumps, loads
 from wombet.streams import Streams
 
@@ -49,7 +52,23 @@ def small_dataset() -> TransferDataset:
     ).relabel(make_task("reacher", "close", horizon=15))
 
 
+def small_knowledge() -> SourceKnowledge:
+    """What a tiny guided build of the same source task leaves behind, with an agent of the size of SMALL."""
+    task = make_task("reacher", horizon=15)
+    config = profile("reacher", "smoke", "guided", "imagined", 15)
+    agent = dataclasses.replace(config.agent, hidden_width=16, batch_size=8, layer_norm=False, random_steps=10)
+    config = dataclasses.replace(config, agent=agent)
+    streams, meter = Streams(7), Meter(config.source_steps, "source")
+
+    def open_env(name: str) -> MeteredEnv:
+        return MeteredEnv(task.make_env(), meter, streams.child("resets", name).integer)
+
+    made = TransferDataBuilder(task, open_env, meter, config, streams).run(lambda **progress: None)
+    return SourceKnowledge(config, made.model_state, made.agent_state, made.card["planner"]["penalty"])
+
+
 DATASET = small_dataset()
+KNOWLEDGE = functools.cache(small_knowledge)
 
 
 class Run:
@@ -69,6 +88,7 @@ class Run:
             budgets=BUDGETS,
             source_env=MeteredEnv(source.make_env(), self.meters["source"], lambda i: resets.integer("source", i)),
             target_env=MeteredEnv(target.make_env(), self.meters["target"], lambda i: resets.integer("target", i)),
+            knowledge=KNOWLEDGE if self.kind.capabilities.needs_dataset else None,
         )
         self.adapter = self.kind(self.problem, config, Streams(seed).child("method"), "cpu")
         self.ticks = 0

@@ -34,6 +34,7 @@ def everything(generated: Generated) -> bytes:
             "model": generated.model_state,
             "agent": generated.agent_state,
             "card": canonical_json(generated.card),
+            "parts": {name: part.columns() for name, part in generated.parts.items()},
         }
     )
 
@@ -55,7 +56,7 @@ def interrupted(config, at: int, seed: int = 0) -> tuple[bytes, str]:
     second = builder(config, seed)
     second.restore(loads(found["state"]))
     done = second.state()["done"]
-    names = [name for name, _ in second.stages()]
+    names = second.stage_names
     generated = second.run(silent)
     assert second.meter.count == generated.card["source_steps"]["total"]
     return everything(generated), names[done] if done < len(names) else "end"
@@ -117,6 +118,56 @@ def test_the_agents_steps_are_not_repeated_after_an_interruption(monkeypatch):
     monkeypatch.setattr(TransferAgent, "_interact", counting)
     interrupted(config, 200)
     assert len(counted) == config.agent_steps
+
+
+def test_a_build_of_a_mixed_pool_goes_on_after_its_early_agent_was_kept():
+    config = guided_config(early_fraction=0.5, early_agent_share=0.5)
+    whole, last = everything(builder(config).run(silent)), ticks_of(config)
+    for at in (174, 176, 177, 200, 252, last - 12, last - 3):
+        found, stage = interrupted(config, at)
+        assert found == whole, f"stopped in tick {at}, stage {stage}"
+
+
+@pytest.mark.parametrize("config", [small_config(), small_config("executed"), guided_config(early_fraction=0.5)])
+def test_progress_goes_on_through_every_stage_and_ends_at_its_total(config):
+    built, seen = builder(config), []
+
+    def tick(**_: object) -> None:
+        seen.append((built.progress()[0], built.state()["done"]))
+
+    assert built.progress()[0] == 0
+    built.run(tick)
+    done, stages = np.array(seen).T
+    total = built.progress()[1]
+    assert (np.diff(done) >= 0).all()
+    assert done[-1] == total
+    ends = [done[stages == stage].max() for stage in range(stages.max() + 1)]
+    assert (np.diff(ends) >= 0).all()
+    fits = [i for i, name in enumerate(built.stage_names) if "fit" in name]
+    assert all(done[stages == i + 1].min() > done[stages == i].min() for i in fits)
+
+
+def test_progress_is_kept_by_a_restored_build():
+    config, seen = guided_config(), []
+    first = builder(config)
+
+    def stop(**_: object) -> None:
+        seen.append(first.progress())
+        if len(seen) == 199:
+            seen.append(first.state())
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        first.run(stop)
+    second = builder(config)
+    second.restore(loads(dumps(seen[-1])))
+    assert second.progress() == seen[-2]
+    again, later = builder(config), []
+    again.restore(loads(dumps(second.state())))
+    generated = again.run(lambda **_: later.append(again.progress()[0]))
+    assert later[0] >= second.progress()[0]
+    assert (np.diff(later) >= 0).all()
+    assert everything(generated) == everything(builder(config).run(silent))
 
 
 def test_an_executed_build_that_is_stopped_ends_with_the_same_bytes():

@@ -164,16 +164,49 @@ def test_proposals_compete_and_the_gain_is_over_the_first_of_them(make_planner, 
     calls = watch(planner)
     planner.reset(2)
     planner.plan(start)
-    assert calls[0][0].shape[1] == 13
+    guided_value = planner.evaluate(start, noise_free(start)[:, None])[:, 0]
+    torch.testing.assert_close(planner.predicted_gain, planner.last_value - guided_value)
+    assert (planner.predicted_gain >= 0).all()
+    best_sample = torch.stack([values.amax(1) for _, values in calls[:4]]).amax(0)
+    assert (planner.last_value >= best_sample).all()
+
+
+@pytest.mark.parametrize("propagation", ["mean", "tsinf"])
+def test_proposals_follow_the_guide_with_noise_and_have_the_values_of_any_sequence(make_planner, propagation):
+    class Certain(KnownModel):
+        def predict(self, obs, action):
+            mean = obs + STEP * action
+            return Prediction(mean, torch.zeros_like(mean), torch.zeros_like(mean))
+
+    start = torch.tensor([[0.9, -0.4], [-0.2, 0.1]])
+    settings = {"n_policy_proposals": 3, "propagation": propagation, "n_particles": 3, "terminal_value": True}
+    planner = make_planner(Certain(), PointTask(reward, leaves), guide=Pull(), **settings)
+    planner.reset(2)
+    sequences, values = planner._proposals(start)
+    torch.testing.assert_close(sequences[:, 0], noise_free(start))
+    assert all(not torch.equal(sequences[:, i], sequences[:, 0]) for i in (1, 2))
+    torch.testing.assert_close(values, planner.evaluate(start, sequences))
+
+
+def test_a_proposal_whose_value_is_not_finite_is_never_chosen(make_planner):
+    class Lost(Pull):
+        def value(self, obs):
+            return torch.where(obs[:, 0] > 0, torch.nan, -5.0)
+
+    planner = make_planner(KnownModel(), PointTask(reward), guide=Lost(), n_policy_proposals=2, terminal_value=True)
+    planner.reset(1)
+    assert planner._proposals(torch.tensor([[0.9, 0.0]]))[1].amax() < -1e9
+    planner.plan(torch.tensor([[0.02, 0.0]]))
+    assert -10 < float(planner.last_value) < 0
+
+
+def noise_free(start):
+    """The guide's own sequences (n, 4, 2)."""
     state, path = start, []
     for _ in range(4):
         path.append(Pull().act(state))
         state = state + STEP * path[-1]
-    proposals = calls[0][0][:, -3:]
-    torch.testing.assert_close(proposals[:, 0], torch.stack(path, 1))
-    assert not torch.equal(proposals[:, 1], proposals[:, 0])
-    torch.testing.assert_close(planner.predicted_gain, planner.last_value - calls[0][1][:, -3])
-    assert (planner.predicted_gain >= 0).all()
+    return torch.stack(path, 1)
 
 
 def test_an_episode_begins_with_samples_around_what_the_guide_would_do(make_planner, watch):
@@ -182,7 +215,7 @@ def test_an_episode_begins_with_samples_around_what_the_guide_would_do(make_plan
     planner.reset(1)
     planner.plan(torch.tensor([[0.4, -0.3]]))
     sequences = calls[0][0]
-    assert (sequences[0, :64] - sequences[0, -2]).abs().max() < 0.06
+    assert (sequences[0, :64] - noise_free(torch.tensor([[0.4, -0.3]]))[0]).abs().max() < 0.06
 
 
 def test_without_proposals_there_is_no_gain_to_speak_of(make_planner):
@@ -201,7 +234,7 @@ def test_a_proposal_that_cannot_be_beaten_is_executed(make_planner):
             return torch.zeros(len(obs))
 
     task = PointTask(action_target([0.77, -0.77]))
-    planner = make_planner(KnownModel(), task, guide=Knows(), n_policy_proposals=1, population=8, iterations=1)
+    planner = make_planner(KnownModel(), task, guide=Knows(), n_policy_proposals=1, population=8, iterations=2)
     planner.reset(1)
     assert torch.equal(planner.plan(torch.zeros(1, 2))[0, 0], torch.tensor([0.77, -0.77]))
 

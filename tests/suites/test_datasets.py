@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from suites.datasets import MODEL, build_dataset, load_for_run, verify_dataset
+from suites.pacing import Progress
 from suites.spec import DatasetRecipe
 from suites.store import Store, claim
 from suites.tasks import make_task
 from tests.suites import cells
-from wombet.dataset import load_dataset
+from wombet.dataset import load_dataset, load_source
 from wombet.errors import InputError
 from wombet.serialization import load_tree
 
@@ -62,6 +63,9 @@ def test_recipes_with_other_seeds_have_other_rows(store: Store) -> None:
     ("name", "change", "sentence"),
     [
         ("data/obs.npy", lambda data: data[:-4], "obs.npy is truncated or was changed"),
+        ("parts/unfiltered/obs.npy", lambda data: data[:-4], "unfiltered/obs.npy is truncated or was changed"),
+        ("parts/source/action.npy", lambda data: b"", "source/action.npy is truncated or was changed"),
+        ("source/sim_state.npy", lambda data: data[:-4], "source/sim_state.npy is truncated or was changed"),
         (MODEL, lambda data: data + b" ", "ensemble.safetensors is missing or was changed"),
         ("card.json", lambda data: b"{", "is not a dataset card"),
     ],
@@ -87,6 +91,59 @@ def test_a_run_gets_the_rows_with_the_targets_labels(store: Store) -> None:
     expected, _ = target.relabel(dataset.obs, dataset.action, dataset.next_obs)
     assert np.array_equal(dataset.reward_target, expected)
     assert not np.array_equal(dataset.reward_target, dataset.reward_source)
+
+
+def test_a_run_can_be_given_a_part_for_controls_of_the_same_count(store: Store) -> None:
+    spec = cells.cell("rlpd")
+    accepted, found = load_for_run(spec, store), load_for_run(spec, store, "source")
+    assert accepted is not None
+    assert found is not None
+    assert found.reward_target is not None
+    assert len(found) == len(accepted)
+    assert not np.array_equal(found.obs, accepted.obs)
+
+
+def test_all_real_source_rows_are_kept(store: Store, recipe: DatasetRecipe) -> None:
+    folder = store.dataset_folder(recipe.id)
+    rows = load_source(folder)
+    rows.validate(SOURCE)
+    assert len(rows) == load_dataset(folder).card["source_steps"]["total"]
+    assert rows.sim_state is not None
+
+
+def test_a_guided_dataset_has_a_part_by_its_agents_policy(tmp_path: Path) -> None:
+    recipe, store = cells.recipe(cells.guided_generation()), Store(tmp_path)
+    assert build_dataset(recipe, store).ending == "done"
+    card = verify_dataset(store.dataset_folder(recipe.id), SOURCE)
+    assert card["parts"]["policy"]["rows"] + card["parts"]["policy"]["missing_rows"] == card["rows"]
+
+
+def test_rows_of_another_task_in_a_part_are_refused(store: Store, recipe: DatasetRecipe) -> None:
+    folder = store.dataset_folder(recipe.id)
+    accepted, part = load_dataset(folder), load_dataset(folder, "unfiltered")
+    accepted.save(folder, {"unfiltered": dataclasses.replace(part, reward_source=part.reward_source + np.float32(1))})
+    with pytest.raises(InputError, match="rewards are not those of task"):
+        verify_dataset(folder, SOURCE)
+
+
+def test_progress_does_not_stop_while_the_model_is_fitted_and_data_are_generated(
+    tmp_path: Path, recipe: DatasetRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suites.pacing.HEARTBEAT_SECONDS", 0.0)
+    seen: list[tuple[int, int, int]] = []
+    folder = Store(tmp_path).building_folder(recipe.id)
+
+    def watch(progress: Progress) -> None:
+        steps = json.loads((folder / "status.json").read_text())["source_steps"]
+        seen.append((progress.units, progress.total, steps))
+
+    assert build_dataset(recipe, Store(tmp_path), on_progress=watch).ending == "done"
+    units, totals, steps = (np.array(column) for column in zip(*seen, strict=True))
+    assert (np.diff(units) >= 0).all()
+    assert units[0] == 0
+    assert units[-1] == totals[-1] == totals[0]
+    generating = steps == steps[-1]
+    assert len(set(units[generating])) > 5
 
 
 def test_a_folder_of_another_recipe_is_refused(store: Store) -> None:

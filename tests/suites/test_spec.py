@@ -137,6 +137,51 @@ def test_overrides_are_typed_and_give_the_results_a_name_of_their_own() -> None:
         build_matrix(suite, {"ppo": {"x": 1}})
 
 
+def with_variants(**variants: dict) -> dict:
+    return changed(methods=["sac", "wombet", *variants], variants=variants)
+
+
+def test_a_variant_is_a_row_of_its_own_with_its_methods_settings_and_its_own_in_front() -> None:
+    content = with_variants(
+        half={"method": "wombet", "config": {"mixing": "fixed"}}, rows={"method": "wombet", "data_part": "source"}
+    )
+    content["config"] = {"wombet": {"utd": 2}, "half": {"offline_fraction": 0.25}}
+    content["method_budgets"] = {"wombet": {"target_steps": 300}, "half": {"target_steps": 400}}
+    matrix = build_matrix(parse_suite(content, "x"))
+    by_row = {run.row: run for run in matrix.runs if run.seed == 0}
+    half, rows, plain = by_row["half"], by_row["rows"], by_row["wombet"]
+    assert {run.method for run in (half, rows, plain)} == {"wombet"}
+    assert (half.config["mixing"], half.config["offline_fraction"], half.config["utd"]) == ("fixed", 0.25, 2)
+    assert (plain.config["mixing"], rows.config) == ("proportional", plain.config)
+    assert (half.budgets.target_steps, plain.budgets.target_steps) == (400, 300)
+    assert (rows.data_part, plain.data_part) == ("source", None)
+    assert len({run.run_id for run in by_row.values()}) == 4
+    assert [cell["method"] for cell in matrix.manifest()["cells"]][:4] == ["sac", "wombet", "half", "rows"]
+    assert {run.row for run in matrix.select([], ["half"], None).runs} == {"half"}
+    assert build_matrix(matrix.suite, {"half": {"utd": 3}}).runs[2].config["utd"] == 3
+
+
+def test_a_variant_that_changes_nothing_is_the_same_run() -> None:
+    matrix = build_matrix(parse_suite(with_variants(again={"method": "wombet"}), "x"))
+    assert matrix.runs[1].run_id == matrix.runs[2].run_id
+    assert matrix.runs[1].row != matrix.runs[2].row
+
+
+@pytest.mark.parametrize(
+    ("variant", "sentence"),
+    [
+        ({"method": "wombat"}, "did you mean 'wombet'"),
+        ({"method": "wombet", "config": {"mixin": "fixed"}}, "method v: there is no field 'mixin'"),
+        ({"method": "wombet", "data_part": "sourc"}, "did you mean 'source'"),
+        ({"method": "sac", "data_part": "source"}, "sac is given no data"),
+        ({"config": {}}, "variants.v.method"),
+    ],
+)
+def test_a_bad_variant_is_said_in_one_sentence(variant: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        build_matrix(parse_suite(with_variants(v=variant), "x"))
+
+
 def test_a_part_of_a_suite_can_be_chosen_by_name() -> None:
     matrix = build_matrix(load_suite("smoke"))
     part = matrix.select(["reacher-close"], ["sac"], 1)

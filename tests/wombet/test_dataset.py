@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from suites.tasks import make_task
-from wombet.dataset import TransferDataset, load_dataset
+from wombet.dataset import TransferDataset, load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
 
 
@@ -76,6 +76,51 @@ def test_a_damaged_column_is_named(dataset: TransferDataset, tmp_path: Path, dam
         file.write_bytes(bytes(data) if damage == "change" else bytes(data[:-4]))
     with pytest.raises(InputError, match=r"reward_source\.npy"):
         load_dataset(tmp_path)
+
+
+@pytest.fixture
+def stored(dataset: TransferDataset, tmp_path: Path) -> Path:
+    """A dataset with two parts for controls and the source rows."""
+    card = {"parts": {"accepted": {"episodes": 3}, "source": {"missing_rows": 6}}}
+    parts = {"source": collect(2), "unfiltered": collect(3, 5)}
+    dataclasses.replace(dataset, card=card).save(tmp_path, parts, collect(4))
+    return tmp_path
+
+
+def test_parts_and_source_rows_are_stored_beside_the_accepted_ones(dataset: TransferDataset, stored: Path) -> None:
+    card = load_card(stored)
+    assert part_names(card) == ["accepted", "source", "unfiltered"]
+    for part, rows in (("accepted", dataset), ("source", collect(2)), ("unfiltered", collect(3, 5))):
+        loaded = load_dataset(stored, part)
+        assert all(np.array_equal(getattr(loaded, name), column) for name, column in rows.columns().items())
+        assert loaded.card == card
+        assert card["parts"][part]["rows"] == len(rows)
+    assert card["parts"]["source"]["missing_rows"] == 6
+    assert set(card) == {"format", "rows", "columns", "sha256", "parts", "source"}
+    assert (card["rows"], card["columns"]) == (len(dataset), card["parts"]["accepted"]["columns"])
+    assert np.array_equal(load_source(stored).obs, collect(4).obs)
+
+
+def test_a_part_that_is_not_there_is_answered_with_the_nearest(stored: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no part 'unfilterd'; did you mean 'unfiltered'"):
+        load_dataset(stored, "unfilterd")
+    with pytest.raises(InputError, match=r"no part 'policy'; .* \(there are: accepted, source, unfiltered\)"):
+        load_dataset(stored, "policy")
+
+
+@pytest.mark.parametrize("place", ["parts/unfiltered", "source"])
+def test_damage_to_a_part_is_named_and_leaves_the_others(stored: Path, place: str) -> None:
+    (stored / place / "obs.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=f"{place}/obs.npy is truncated or was changed"):
+        load_source(stored) if place == "source" else load_dataset(stored, "unfiltered")
+    load_dataset(stored)
+    load_dataset(stored, "source")
+
+
+def test_a_dataset_without_source_rows_says_so(dataset: TransferDataset, tmp_path: Path) -> None:
+    dataset.save(tmp_path)
+    with pytest.raises(InputError, match="holds no source rows"):
+        load_source(tmp_path)
 
 
 def test_a_folder_without_a_card_is_no_dataset(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""What a finished build holds beside its rows, read when a method asks for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from baselines.api import SourceKnowledge
+from suites.datasets import AGENT, MODEL, config_of
+from suites.spec import DatasetRecipe
+from suites.store import Store
+from wombet.dataset import load_card
+from wombet.errors import InputError
+from wombet.files import sha256
+from wombet.serialization import loads
+
+
+def knowledge_reader(recipe: DatasetRecipe | None, store: Store) -> Callable[[], SourceKnowledge] | None:
+    """Return what reads the model and agent of a dataset's making, or None where there is nothing to read."""
+    if recipe is None or recipe.imported:
+        return None
+    return lambda: read_knowledge(recipe, store)
+
+
+def read_knowledge(recipe: DatasetRecipe, store: Store) -> SourceKnowledge:
+    """Read the model and agent of a finished dataset; raises InputError if a file is missing or was changed."""
+    folder = store.dataset_folder(recipe.id)
+    card = load_card(folder)
+    return SourceKnowledge(
+        config=config_of(recipe),
+        model_state=_read(folder, MODEL, card),
+        agent_state=_read(folder, AGENT, card) if AGENT in card["files"] else None,
+        penalty=card["planner"]["penalty"],
+    )
+
+
+def _read(folder: Path, name: str, card: dict[str, Any]) -> Any:
+    path = folder / name
+    data = path.read_bytes() if path.is_file() else b""
+    if sha256(data) != card["files"].get(name):
+        raise InputError(f"{path} is missing or was changed; build the dataset again")
+    return loads(data)
