@@ -1,22 +1,39 @@
-"""A package that offers the probe methods, and a store that holds a small dataset."""
+"""The program in this process, a package that offers the probe methods, and a store that holds a small dataset."""
 
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from baselines.registry import method
+from suites.cli import main
 from suites.store import Store
 from tests.suites import cells
 
+Program = Callable[..., tuple[int, str, str]]
 METHODS = {"probe": "Probe", "phased-probe": "PhasedProbe", "forgetful-probe": "ForgetfulProbe"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def wombet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """Run the program in this process; returns exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wombet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

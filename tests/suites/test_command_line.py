@@ -5,31 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from suites.cli import main
 from suites.matrix import build_matrix
 from suites.spec import CATALOG, load_suite
+from tests.suites.conftest import Program
 
 SMOKE = (CATALOG / "smoke.toml").read_text()
-Program = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def wombet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Run the program in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wombet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,8 +1,6 @@
 """`wombet data show` and `diagnose` as a person meets them, and the figure."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +8,17 @@ import matplotlib
 import numpy as np
 import pytest
 
-from suites.cli import main
 from suites.commands.data_figure import FORMATS, STYLE, _draw, write_figure
 from suites.diagnosis import diagnose_dataset
 from suites.spec import CATALOG
 from suites.store import Store
 from tests.suites import cells
+from tests.suites.conftest import Program
 from wombet.dataset import load_card
 from wombet.errors import InputError
 
 STARTS = 6
 BEGINNINGS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-Program = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def wombet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Run the program in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wombet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
