@@ -45,7 +45,7 @@ def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
     rates = _seconds_per_unit(store)
     cells, missing_seconds, unknown = [], 0.0, 0
     for run in matrix.runs:
-        cells.append({"pair": run.pair.id, "method": run.method, "seed": run.seed, "state": states[run.folder]})
+        cells.append({"pair": run.pair.id, "method": run.row, "seed": run.seed, "state": states[run.folder]})
         if states[run.folder] != "done":
             rate = rates.get((run.pair.id, run.method))
             missing_seconds += 0.0 if rate is None else rate * _units(run.to_json())

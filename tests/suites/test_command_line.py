@@ -192,6 +192,12 @@ def test_a_failing_method_is_named_spares_the_others_and_gives_exit_code_1(
     assert (totals["done"], totals["failed"]) == (2, 2)
 
 
+def test_a_plan_counts_every_variant_as_a_row_of_its_own(wombet: Program, tmp_path: Path) -> None:
+    plan = json.loads(wombet("plan", "data-controls-pocket", "--store", tmp_path, "--json")[1])
+    for row in plan["methods"]:
+        assert sum(cell["method"] == row for cell in plan["cells"]) == 10
+
+
 @pytest.mark.parametrize("what", ["suites", "tasks", "methods"])
 def test_everything_there_is_can_be_listed(wombet: Program, what: str) -> None:
     code, out, _ = wombet("list", what)
