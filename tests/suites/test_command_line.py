@@ -192,6 +192,23 @@ def test_a_failing_method_is_named_spares_the_others_and_gives_exit_code_1(
     assert (totals["done"], totals["failed"]) == (2, 2)
 
 
+def test_a_variant_with_another_part_of_the_data_learns_something_else(
+    wombet: Program, finished: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(finished / "store", tmp_path / "store")
+    text = (finished / "mine.toml").read_text().replace('"zero", "bc"', '"bc", "again", "other"')
+    variants = '[variants]\nagain = { method = "bc" }\nother = { method = "bc", data_part = "unfiltered" }\n'
+    (tmp_path / "mine.toml").write_text(text + variants)
+    code, _, _ = wombet("run", tmp_path / "mine.toml", "--store", tmp_path / "store", "--executor", "inline")
+    assert code == 0
+    cells = json.loads((tmp_path / "store" / "suites" / "smoke.json").read_text())["cells"]
+    folders = {cell["method"]: tmp_path / "store" / cell["folder"] for cell in cells if cell["seed"] == 0}
+    learned = {row: json.loads((folder / "done.json").read_text())["state_sha256"] for row, folder in folders.items()}
+    assert learned["again"] == learned["bc"] != learned["other"]
+
+
 def test_a_plan_counts_every_variant_as_a_row_of_its_own(wombet: Program, tmp_path: Path) -> None:
     plan = json.loads(wombet("plan", "data-controls-pocket", "--store", tmp_path, "--json")[1])
     for row in plan["methods"]:
