@@ -12,6 +12,7 @@ from suites.diagnosis_model import closed_loop, lower_bound, one_step_truth
 from suites.diagnosis_returns import compared_returns
 from suites.diagnosis_theory import theory_figures
 from suites.diagnosis_trials import Laboratory
+from suites.resampling import rounded
 from suites.spec import DatasetRecipe
 from suites.store import Store, read_json
 from wombet.dataset import load_card
@@ -19,7 +20,7 @@ from wombet.errors import InputError
 from wombet.files import pretty_json, write_atomically
 
 FILE = "diagnosis.json"
-FORMAT = 1
+FORMAT = 2
 STARTS = 24
 """Paired starts by default: enough to tell apart policies whose returns differ by half their spread over starts."""
 
@@ -40,7 +41,9 @@ def diagnose_dataset(
     if stored is not None:
         return stored, False
     laboratory = Laboratory(recipe, folder, starts)
-    found = {"format": FORMAT, "dataset": recipe.id, "sha256": card["sha256"], **_measure(laboratory)}
+    measured = _measure(laboratory)
+    identity = {"format": FORMAT, "dataset": recipe.id, "sha256": card["sha256"]}
+    found = {**identity, **measured, "summary": _summary(card, measured)}
     write_atomically(folder / FILE, pretty_json(found))
     return found, True
 
@@ -79,4 +82,24 @@ def _measure(laboratory: Laboratory) -> dict[str, Any]:
         },
         "simulator_steps": laboratory.meter.count,
         "charged_to_dataset": 0,
+    }
+
+
+def _summary(card: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """The figures by which datasets of several families are compared; rewards are per step.
+
+    `planner`, `data` and `planner_minus` are None or empty where the artefact keeps no source rows.
+    """
+    newest, one_step = measured["returns"]["newest_rows"], measured["one_step"]
+    mean_return = card["collection"]["comparison"]["training_data"]
+    return {
+        "collection": card["collection_mode"],
+        "rollouts": card["rollouts"],
+        "source_steps": card["source_steps"]["total"],
+        "planner": None if newest is None else newest["reward_per_step"]["planner"]["mean"],
+        "data": None if newest is None else rounded(mean_return / card["horizon"]),
+        "planner_minus": {} if newest is None else newest["planner_minus"],
+        "one_step_error": one_step["error"]["median"],
+        "reward_bias": one_step["rewards"]["source"]["bias"],
+        "gate": card["gate"],
     }

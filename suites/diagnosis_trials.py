@@ -22,7 +22,7 @@ from wombet.generation_config import GenerationConfig
 from wombet.generation_tools import Planning, Tools, close
 from wombet.interaction import Meter, MeteredEnv
 from wombet.learner import ActorCritic
-from wombet.rollouts import Rollouts, executed
+from wombet.rollouts import Rollouts, Starts, executed
 from wombet.serialization import load_tree
 from wombet.streams import Streams
 from wombet.world_model import WorldModel
@@ -93,25 +93,38 @@ class Laboratory:
         """Standard deviations (obs_dim,) of what the model predicts: the unit of errors and of its uncertainty."""
         return np.asarray(self.model.state()["units"]["target_std"].numpy(), np.float64)
 
+    @property
+    def learned(self) -> TransferDataset | None:
+        """The source rows that the model learned from, oldest first, or None where they are not kept.
+
+        Those of the calibration come last and are left out, because they were collected after the last fit.
+        """
+        if self.source is None or self.source.sim_state is None:
+            return None
+        n_after = self.dataset.card["source_steps"]["by_stage"].get("calibration", 0)
+        return _take(self.source, np.arange(len(self.source) - n_after))
+
     def generator(self, *name: str) -> np.random.Generator:
         """Return the random stream of a name."""
         return self._streams.numpy(*name)
 
-    def planner_trials(self, factor: float, length: int) -> Trials:
+    def planner_trials(self, factor: float, length: int, starts: Starts | None = None) -> Trials:
         """Let the planner act in the simulator, with `factor` times the calibrated penalty; closed loop, no noise."""
-        return trials(self.tools.execute("planner", self._planning(factor), self.starts, length, _nothing), length)
+        starts = starts or self.starts
+        return trials(self.tools.execute("planner", self._planning(factor), starts, length, _nothing), length)
 
     def imagined_trials(self, factor: float, length: int) -> Trials:
         """Let the same planner act in its model; a trajectory that leaves all bounds is cut there."""
         planning = self._planning(factor)
         return trials(self.tools.imagine("imagined", planning, self.starts, length, float("inf"), _nothing), length)
 
-    def policy_trials(self, name: str, length: int) -> Trials:
+    def policy_trials(self, name: str, length: int, starts: Starts | None = None) -> Trials:
         """Let a policy act in the simulator: `random` (uniform), `agent` (deterministic), `agent_stochastic`."""
-        envs = self.tools.open(name, min(self.tools.config.n_parallel, len(self.starts)))
+        starts = starts or self.starts
+        envs = self.tools.open(name, min(self.tools.config.n_parallel, len(starts)))
         actor = Actor(self.model, self._policy(name))
         noise_free = self.generator(name, "noise")
-        rollouts = executed(self.model, self.task, actor, self.starts, length, envs, noise_free, _nothing)
+        rollouts = executed(self.model, self.task, actor, starts, length, envs, noise_free, _nothing)
         close(envs)
         return trials(rollouts, length)
 

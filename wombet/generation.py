@@ -37,6 +37,7 @@ from wombet.rollouts import OpenEnv, Rollouts, Starts, merged, model_uncertainty
 from wombet.stages import Products, Stage, Stages
 from wombet.streams import Streams
 from wombet.task import Task
+from wombet.world_model import WorldModel
 
 __all__ = ["Generated", "GenerationConfig", "TransferDataBuilder"]
 
@@ -84,7 +85,7 @@ class TransferDataBuilder:
             )
         self.task, self.config, self.meter = task, config, meter
         self._tools = Tools(task, open_env, config, streams, device)
-        nothing: Products = {"source": [], "reports": [], "model": None, "agent": None, "early": None}
+        nothing: Products = {"source": [], "reports": [], **dict.fromkeys(("model", "agent", "early", "off_policy"))}
         self._stages = Stages(self._plan(), meter, nothing)
 
     @property
@@ -115,18 +116,20 @@ class TransferDataBuilder:
 
     def _plan(self) -> list[Stage]:
         config, task = self.config, self.task
-        fit, steps = work.fit(config, task), config.trajectory_steps
+        fit, fit_ticks, steps = work.fit_tick(config, task), work.fit_ticks(config), config.trajectory_steps
         stages = [Stage("random", self._collect_random, config.random_steps, work.REAL_STEP)]
+        if config.off_policy_steps:
+            stages.append(Stage("off policy", self._collect_off_policy, config.off_policy_steps, work.REAL_STEP))
         if config.guided:
             agent_step = work.agent_step(config, task)
             stages.append(Stage("agent", self._collect_by_agent, config.agent_steps, agent_step))
         if config.early_fraction:
-            stages.append(Stage("early fit", self._fit_early, 1, fit))
+            stages.append(Stage("early fit", self._fit_early, fit_ticks, fit))
         for i in range(config.refits if config.planned_episodes else 0):
             planned = work.planned_step(config, task, config.planned_episodes)
-            stages.append(Stage(f"fit {i}", self._fit, 1, fit))
+            stages.append(Stage(f"fit {i}", self._fit, fit_ticks, fit))
             stages.append(Stage(f"plan {i}", self._collect_planned, config.max_episode_steps, planned))
-        stages += [Stage("final fit", self._fit, 1, fit), Stage("starts", self._draw_starts, 1, 1)]
+        stages += [Stage("final fit", self._fit, fit_ticks, fit), Stage("starts", self._draw_starts, 1, 1)]
         stages += generation_stages(config, task, "", (self._calibrate, self._pass_gate, self._generate))
         if config.guided:
             policy_step = work.policy_step(config, task, config.n_trajectories)
@@ -138,11 +141,17 @@ class TransferDataBuilder:
         return self._stages.products
 
     def _collect_random(self, stage: str, tick: Tick) -> Products:
-        env = self._tools.open_env(stage)
-        generator = self._tools.streams.numpy(stage)
-        rows = random_episodes(env, self.task, self.config.random_steps, generator, self._stages.teller(tick))
+        return self._with_source(stage, [self._random_rows(stage, self.config.random_steps, tick)])
+
+    def _collect_off_policy(self, stage: str, tick: Tick) -> Products:
+        """Collect what no model is ever trained on: charged to the budget, and no part of the source rows."""
+        return {"off_policy": self._random_rows(stage, self.config.off_policy_steps, tick).columns()}
+
+    def _random_rows(self, stage: str, steps: int, tick: Tick) -> TransferDataset:
+        env, generator = self._tools.open_env(stage), self._tools.streams.numpy(stage)
+        rows = random_episodes(env, self.task, steps, generator, self._stages.teller(tick))
         env.close()
-        return self._with_source(stage, [rows])
+        return rows
 
     def _collect_by_agent(self, stage: str, tick: Tick) -> Products:
         env, agent = self._tools.open_env(stage), self._tools.agent()
@@ -169,16 +178,23 @@ class TransferDataBuilder:
             episodes = np.arange(len(parts[1].episode_starts))
             parts[1] = taken(parts[1], episodes, self.config.early_agent_steps)
         rows, model = joined(parts), self._tools.model(name="early world model")
-        report = model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, self._tools.streams.numpy(stage))
+        report = self._fit_rows(model, rows, stage, tick)
         agent = self._products["early"]["agent"] if self.config.guided else None
         early = {"model": model.state(), "agent": agent, "penalty": self._tools.penalty(model, rows)}
         return {"early": early, **self._with_report(stage, report)}
 
     def _fit(self, stage: str, tick: Tick) -> Products:
-        model, rows = self._tools.model(self._products["model"]), self._source()
-        self._stages.teller(tick)()
-        report = model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, self._tools.streams.numpy(stage))
+        model = self._tools.model(self._products["model"])
+        report = self._fit_rows(model, self._source(), stage, tick)
         return {"model": model.state(), **self._with_report(stage, report)}
+
+    def _fit_rows(self, model: WorldModel, rows: TransferDataset, stage: str, tick: Tick) -> dict[str, Any]:
+        """Fit a model to rows, and judge it on the off-policy rows too."""
+        other = self._products["off_policy"]
+        judged = None if other is None else (other["obs"], other["action"], other["next_obs"])
+        generator, progress = self._tools.streams.numpy(stage), self._stages.teller(tick)
+        progress()
+        return model.fit(rows.obs, rows.action, rows.next_obs, rows.episode_id, generator, judged, progress)
 
     def _collect_planned(self, stage: str, tick: Tick) -> Products:
         n = self.config.planned_episodes

@@ -27,6 +27,7 @@ class GenerationConfig:
     collection: Collection = "guided"  # a source agent collects and guides the planner; "pure": the planner alone
     rollouts: Rollouts = "imagined"  # in the model (nearest to the paper's text), or "executed" in the source simulator
     random_steps: int = 2000  # uniform and coloured random actions first: the model must know bad states too
+    off_policy_steps: int = 0  # random steps never trained on: every fit is judged on them, where planning never goes
     agent_steps: int = 0  # "guided": steps of the source agent; most of the budget, since its skill bounds the data's
     refits: int = 1  # rounds of planned episodes, each followed by a refit on everything seen so far
     planned_episodes: int = 8  # episodes per round, in lock-step: the model has to see what planning with it leads to
@@ -58,7 +59,7 @@ class GenerationConfig:
         positive = ("max_episode_steps", "random_steps", "n_trajectories", "trajectory_steps", "n_parallel")
         for name in (*positive, "calibration_trajectories", "calibration_steps", "min_return_steps"):
             self._at_least(name, 1)
-        for name in ("agent_steps", "refits", "planned_episodes"):
+        for name in ("off_policy_steps", "agent_steps", "refits", "planned_episodes"):
             self._at_least(name, 0)
         for name in ("initial_fraction", "minimum_acceptance", "matched_fraction", "early_fraction"):
             self._number(name, 0, 1)
@@ -81,7 +82,8 @@ class GenerationConfig:
     def required_steps(self) -> int:
         """The most real source steps that the parts can take together."""
         planned = self.refits * self.planned_episodes * self.max_episode_steps
-        return self.random_steps + (self.agent_steps if self.guided else 0) + planned + self.iteration_steps
+        collected = self.random_steps + self.off_policy_steps + (self.agent_steps if self.guided else 0)
+        return collected + planned + self.iteration_steps
 
     @property
     def iteration_steps(self) -> int:

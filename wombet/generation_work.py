@@ -6,6 +6,7 @@ which is enough for a bar that does not stop. Nothing of a result depends on it.
 
 import itertools
 
+from wombet.ensemble_training import STEPS_PER_TICK
 from wombet.generation_config import GenerationConfig
 from wombet.task import Task
 
@@ -25,11 +26,16 @@ def agent_step(config: GenerationConfig, task: Task) -> float:
     return REAL_STEP + SMALL_STEPS * passes * agent.batch_size * n_weights / MULTIPLY_ADDS
 
 
-def fit(config: GenerationConfig, task: Task) -> float:
-    """Units of a fit of the model that uses all its steps."""
+def fit_ticks(config: GenerationConfig) -> int:
+    """Ticks of a fit of the model that uses all its steps: one to begin, and one per STEPS_PER_TICK."""
+    return 1 + config.world_model.max_steps // STEPS_PER_TICK
+
+
+def fit_tick(config: GenerationConfig, task: Task) -> float:
+    """Units of a tick of such a fit."""
     model = config.world_model
     rows = 3 * model.max_steps * model.n_members * model.batch_size
-    return rows * _model_weights(config, task, 2) / MULTIPLY_ADDS
+    return rows * _model_weights(config, task, 2) / MULTIPLY_ADDS / fit_ticks(config)
 
 
 def planned_step(config: GenerationConfig, task: Task, n: int) -> float:

@@ -150,7 +150,8 @@ class DataIteration:
         self._stages.restore(state)
 
     def _plan(self) -> list[Stage]:
-        fit = Stage(f"{self._prefix}fit", self._fit, 1, work.fit(self.config, self.task))
+        ticks, unit = work.fit_ticks(self.config), work.fit_tick(self.config, self.task)
+        fit = Stage(f"{self._prefix}fit", self._fit, ticks, unit)
         starts = Stage(f"{self._prefix}starts", self._draw_starts, 1, 1)
         runs = self._calibrate, self._pass_gate, self._generate
         return [fit, starts, *generation_stages(self.config, self.task, self._prefix, runs)]
@@ -161,11 +162,13 @@ class DataIteration:
 
     def _fit(self, stage: str, tick: Tick) -> Products:
         model, source, target = self._tools.model(self.before.model_state), self.before.source, self.target
-        self._stages.teller(tick)()
+        progress = self._stages.teller(tick)
+        progress()
         rows = {name: np.concatenate([getattr(source, name), getattr(target, name)])
                 for name in ("obs", "action", "next_obs")}  # fmt: skip
         episodes = np.concatenate([source.episode_id, target.episode_id + np.int32(TARGET_EPISODES)])
-        report = model.fit(**rows, episode_id=episodes, generator=self._tools.streams.numpy(stage))
+        generator = self._tools.streams.numpy(stage)
+        report = model.fit(**rows, episode_id=episodes, generator=generator, progress=progress)
         return {"model": model.state(), "report": report, "updates": self._products["updates"] + report["steps"]}
 
     def _draw_starts(self, stage: str, tick: Tick) -> Products:

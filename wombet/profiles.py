@@ -16,6 +16,8 @@ from wombet.planner_config import PlannerConfig
 from wombet.world_model_config import WorldModelConfig
 
 SIZES = ("quick", "cpu", "full")
+OFF_POLICY_EPISODES = 2
+"""One of uniform and one of coloured random actions: enough rows to rank errors by, and no more of the budget."""
 NAMES = (*SIZES, "smoke")
 
 
@@ -68,6 +70,7 @@ def profile(family: str, name: str, collection: str, rollouts: str, horizon: int
     counts = _guided_counts(size, horizon) if collection == "guided" else _pure_counts(family, size, horizon)
     parts: dict[str, Any] = {
         "max_episode_steps": horizon,
+        "off_policy_steps": OFF_POLICY_EPISODES * horizon,
         "collection": collection,
         "rollouts": rollouts,
         "trajectory_steps": min(settings.trajectory_steps, horizon),
@@ -112,7 +115,7 @@ def _guided_counts(size: int, horizon: int) -> dict[str, int]:
         "planned_episodes": 8,
         "refits": (1, 2, 3)[size],
         "n_trajectories": (200, 600, 5000)[size],
-        "fit_steps": (2500, 5000, 20_000)[size],
+        "fit_steps": (5000, 7500, 20_000)[size],
     }
 
 
@@ -122,7 +125,13 @@ def _world_model(family: str, size: int, fit_steps: int) -> WorldModelConfig:
     # A two-joint arm needs no third layer, and a third less of the planner's time counts where all must take seconds.
     layers = 2 if (family, size) == ("reacher", 0) else 3
     return WorldModelConfig(
-        n_members=5, n_elites=5, hidden_width=128, hidden_layers=layers, max_steps=fit_steps, min_steps=fit_steps
+        n_members=5,
+        n_elites=5,
+        hidden_width=128,
+        hidden_layers=layers,
+        max_steps=fit_steps,
+        min_steps=fit_steps,
+        likelihood_beta=0.5,
     )
 
 

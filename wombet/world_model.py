@@ -1,6 +1,6 @@
 """A probabilistic ensemble of the dynamics: what happens next, and how much the members disagree about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ INPUT_CLIP = 10.0
 """Standardised inputs are cut off here, so that a plan that runs away cannot overflow."""
 
 Array = NDArray[np.float32]
+Transitions = tuple[Array, Array, Array]
+"""obs (N, obs_dim), action (N, action_dim) and next_obs (N, obs_dim)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,7 @@ class WorldModel:
         self._units: Units | None = None
         self._elites = torch.arange(config.n_elites)
         self._known = self._held = np.zeros(0, np.int64)
+        self._off_policy: list[Tensor] = []
 
     @property
     def fitted(self) -> bool:
@@ -104,29 +107,41 @@ class WorldModel:
         return self._held.copy()
 
     def fit(
-        self, obs: Array, action: Array, next_obs: Array, episode_id: NDArray[Any], generator: np.random.Generator
+        self,
+        obs: Array,
+        action: Array,
+        next_obs: Array,
+        episode_id: NDArray[Any],
+        generator: np.random.Generator,
+        off_policy: Transitions | None = None,
+        progress: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Fit to N rows of at least two whole trajectories and return a report of plain numbers.
 
         A later fit goes on from the present weights, rewritten exactly for the new rows' units, with a new optimiser.
         Episodes are known by their id: one that was trained on is never held out later, so ids must stay what they
         were; if no episode can be held out on that condition, the weights are drawn anew. Bad rows raise InputError.
+        `off_policy` holds rows of another policy: they are never trained on, stay with the model, and are judged in the
+        report of this fit and of every later one. `progress` is called every few gradient steps and may raise to stop;
+        the model must then be made again from a state.
         """
         _check_rows(self, obs, action, next_obs, episode_id)
+        if off_policy is not None:
+            _check_columns(self, "the model's off-policy rows", *off_policy)
+            self._off_policy = [torch.tensor(x, dtype=torch.float32, device=self.device) for x in off_policy]
         if not self._split(np.asarray(episode_id, np.int64), generator):
             self._network, self._units = self._new_network(), None
         held = np.isin(episode_id, self._held)
         tensors = [torch.as_tensor(x, dtype=torch.float32, device=self.device) for x in (obs, action, next_obs)]
         inputs, targets = self._inputs(tensors[0], tensors[1]).contiguous(), self._targets(tensors[0], tensors[2])
         self._change_units(_units(inputs[~held], targets[~held]))
-        fit = self._train(inputs, targets, np.flatnonzero(~held), np.flatnonzero(held), generator)
+        fit = self._train(inputs, targets, np.flatnonzero(~held), np.flatnonzero(held), generator, progress)
         self._elites = fit.error.argsort(stable=True)[: self.config.n_elites].cpu()
         self._prepare()
         rows = np.flatnonzero(held)
-        obs_held, action_held, next_held = (tensor[rows] for tensor in tensors)
-        self.report = model_report.report(
-            self, obs_held, action_held, next_held, episode_id[rows], fit, n_train=len(obs) - len(rows)
-        )
+        held_rows, other = [tensor[rows] for tensor in tensors], (*self._off_policy,)
+        n_train = len(obs) - len(rows)
+        self.report = model_report.report(self, *held_rows, episode_id[rows], fit, n_train, other or None)
         return self.report
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
@@ -172,7 +187,7 @@ class WorldModel:
         return _spread(mean * units.target_std, measure)
 
     def state(self) -> dict[str, Any]:
-        """Return weights, units, elites, split, report and the state of the weights' generator as a tree."""
+        """Return weights, units, elites, split, off-policy rows, report and the weights' generator as a tree."""
         units = self._units
         return {
             "network": self._network.state(),
@@ -180,6 +195,7 @@ class WorldModel:
             "elites": self._elites.clone(),
             "known_episodes": self._known.copy(),
             "holdout_episodes": self._held.copy(),
+            "off_policy": [column.cpu().clone() for column in self._off_policy],
             "report": self.report,
             "generator": self._generator.get_state(),
         }
@@ -191,6 +207,7 @@ class WorldModel:
         self._units = None if units is None else Units(**{name: units[name].to(self.device) for name in units})
         self._elites = state["elites"].clone()
         self._known, self._held = state["known_episodes"].copy(), state["holdout_episodes"].copy()
+        self._off_policy = [column.to(self.device) for column in state.get("off_policy", ())]
         self.report = state["report"]
         self._generator.set_state(state["generator"])
         if self.fitted:
@@ -265,11 +282,12 @@ class WorldModel:
         train_rows: NDArray[np.intp],
         held_rows: NDArray[np.intp],
         generator: np.random.Generator,
+        progress: Callable[[], None] | None,
     ) -> Fit:
         units = self._ready()
         inputs = ((inputs - units.input_mean) / units.input_std).clamp_(-INPUT_CLIP, INPUT_CLIP)
         targets = (targets - units.target_mean) / units.target_std
-        return train(self._network, inputs, targets, train_rows, held_rows, self.config, generator)
+        return train(self._network, inputs, targets, train_rows, held_rows, self.config, generator, progress)
 
     def _split(self, episode_id: NDArray[np.int64], generator: np.random.Generator) -> bool:
         """Choose the episodes to hold out; returns False if that breaks with what was trained on before."""
@@ -312,6 +330,15 @@ def holdout_episodes(
     return episodes[chosen]
 
 
+def _check_columns(model: WorldModel, what: str, obs: Array, action: Array, next_obs: Array) -> None:
+    n = len(obs)
+    shapes = {"obs": (n, model.obs_dim), "action": (n, model.action_dim), "next_obs": (n, model.obs_dim)}
+    require(n > 0, f"{what}: number of rows", n, "at least 1")
+    for (name, shape), array in zip(shapes.items(), (obs, action, next_obs), strict=True):
+        require(array.shape == shape, f"{what}: shape of {name}", array.shape, str(shape))
+        require(bool(np.isfinite(array).all()), f"{what}: {name}", "not finite", "free of NaN and infinity")
+
+
 def elite_std(target_mean: Tensor) -> Tensor:
     """Return the root mean variance over members of standardised means (K, N, n): shape (N,)."""
     # Not Tensor.var, which is ten times slower over a leading axis; by columns, which is how `infer` lays them out.
@@ -337,10 +364,7 @@ def _units(inputs: Tensor, targets: Tensor) -> Units:
 
 def _check_rows(model: WorldModel, obs: Array, action: Array, next_obs: Array, episode_id: NDArray[Any]) -> None:
     n = len(obs)
-    shapes = {"obs": (n, model.obs_dim), "action": (n, model.action_dim), "next_obs": (n, model.obs_dim)}
-    for (name, shape), array in zip(shapes.items(), (obs, action, next_obs), strict=True):
-        require(array.shape == shape, f"the model's data: shape of {name}", array.shape, str(shape))
-        require(bool(np.isfinite(array).all()), f"the model's data: {name}", "not finite", "free of NaN and infinity")
+    _check_columns(model, "the model's data", obs, action, next_obs)
     require(np.shape(episode_id) == (n,), "the model's data: shape of episode_id", np.shape(episode_id), str((n,)))
     n_episodes, n_runs = len(np.unique(episode_id)), 1 + np.count_nonzero(np.diff(episode_id))
     require(n_episodes >= 2, "the model's data: number of episodes", n_episodes, "at least 2, one to hold out")

@@ -102,9 +102,11 @@ def diagnose(
     """Measure a suite's finished datasets in the real simulator, on a budget that is not charged to them.
 
     What the planner really earns against the random policy, the source agent and the source data; how true imagined
-    rows are; where the penalised model return is a lower bound. Data and card stay as they are.
+    rows are; where the penalised model return is a lower bound. Data and card stay as they are. Ends with one table
+    over all datasets.
     """
     from suites.commands.data_card import print_diagnosis
+    from suites.commands.data_summary import summary_table
     from suites.diagnosis import diagnose_dataset
     from suites.store import Store
     from wombet.process import prepare_process
@@ -119,6 +121,8 @@ def diagnose(
             print_diagnosis(out, found[recipe.id])
     if json:
         print_json(found)
+    else:
+        out.print(summary_table(found))
 
 
 @data_commands.command()

@@ -13,6 +13,7 @@ NAMES = {
     "planner": "planner",
     "agent": "agent, deterministic",
     "agent_stochastic": "agent, stochastic",
+    "rows": "the rows themselves",
     "random": "uniform random policy",
 }
 """What policies are called where people read, in the order in which they are told."""
@@ -51,9 +52,10 @@ def print_diagnosis(out: "Console", diagnosis: Json) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for table in (_returns_table(diagnosis), _one_step_table(diagnosis), _closed_loop_table(diagnosis)):
-        out.print(table)
-    out.print(_bound_table(diagnosis))
+    told = (_returns_table, _newest_table, _one_step_table, _closed_loop_table, _bound_table)
+    for table in (tell(diagnosis) for tell in told):
+        if table is not None:
+            out.print(table)
     for line in diagnosis["theory"]["sentences"]:
         out.print(f"  {line}", markup=False, soft_wrap=True)
 
@@ -91,7 +93,7 @@ def _provenance(card: Json) -> Iterator[str]:
 def _source_table(card: Json) -> "Table | None":
     if "collection" not in card:
         return None
-    table = _table("source steps by stage", "steps", "episodes", "return", "reward/step")
+    table = plain_table("source steps by stage", "steps", "episodes", "return", "reward/step")
     stages, comparison = card["collection"]["stages"], card["collection"]["comparison"]
     by_stage = card["source_steps"]["by_stage"]
     for stage in sorted(by_stage, key=_in_order):
@@ -119,7 +121,7 @@ def _selection_table(card: Json) -> "Table | None":
     if "counts" not in card:
         return None
     counts, thresholds = card["counts"], card["thresholds"]
-    table = _table("trajectories", "number", "rows", "reward/step", "uncertainty", "steps")
+    table = plain_table("trajectories", "number", "rows", "reward/step", "uncertainty", "steps")
     total, rows = sum(counts["candidates"].values()), counts["candidate_rows"]
     kept, kept_rows = sum(counts["accepted"].values()), counts["accepted_rows"]
     for name, number, n_rows in (("accepted", kept, kept_rows), ("rejected", total - kept, rows - kept_rows)):
@@ -146,7 +148,7 @@ def _parts_table(card: Json) -> "Table | None":
     parts = {name: part for name, part in card.get("parts", {}).items() if name != "accepted"}
     if not parts:
         return None
-    table = _table("data for controls", "rows", "reward/step", "uncertainty")
+    table = plain_table("data for controls", "rows", "reward/step", "uncertainty")
     for name, part in parts.items():
         table.add_row(name, str(part["rows"]), f"{part['reward_per_step']:.3f}", f"{part['uncertainty']:.3g}")
     return table
@@ -154,7 +156,7 @@ def _parts_table(card: Json) -> "Table | None":
 
 def _returns_table(diagnosis: Json) -> "Table":
     returns = diagnosis["returns"]
-    table = _table(
+    table = plain_table(
         "true return", f"over {returns['horizon']} steps", "from initial", "from visited", "planner minus this"
     )
     for name, policy in in_order(returns["policies"]).items():
@@ -163,19 +165,29 @@ def _returns_table(diagnosis: Json) -> "Table":
             f"{policy['by_start'][kind]:.1f}" if kind in policy["by_start"] else "" for kind in ("initial", "visited")
         ]
         table.add_row(NAMES[name], _interval(policy, 1), *kinds, _interval(minus, 1) if minus else "")
-    rows = returns["source_rows"]
-    if rows is not None:
-        table.caption = (
-            f"reward per step: planner {_interval(rows['planner_reward_per_step'], 3)}, newest {rows['rows']} source "
-            f"rows {_interval(rows['reward_per_step'], 3)}, difference {_interval(rows['planner_minus'], 3)} (unpaired)"
-        )
+    return table
+
+
+def _newest_table(diagnosis: Json) -> "Table | None":
+    newest = diagnosis["returns"]["newest_rows"]
+    if newest is None:
+        return None
+    table = plain_table("against the newest source rows", "reward/step", "planner minus this")
+    found = in_order(newest["reward_per_step"])
+    for name, reward in found.items():
+        minus = newest["planner_minus"].get(name)
+        table.add_row(NAMES[name], _interval(reward, 3), _interval(minus, 3) if minus else "")
+    table.caption = (
+        f"{newest['pairs']} starts, each the state in which some of the newest {newest['rows']} rows that the model "
+        f"learned from begin; all are watched for as long as those rows, at most {newest['steps']} steps"
+    )
     return table
 
 
 def _one_step_table(diagnosis: Json) -> "Table":
     found = diagnosis["one_step"]
     columns = ("rows", "uncertainty", "median error", "95 % error", "reward bias", "|reward bias|")
-    table = _table("one step, by uncertainty", *columns)
+    table = plain_table("one step, by uncertainty", *columns)
     for place, part in enumerate(found["by_uncertainty"], start=1):
         error, reward = part["error"], part["rewards"]["source"]
         numbers = [f"{part['uncertainty']:.3g}", f"{error['median']:.3g}", f"{error['q95']:.3g}"]
@@ -190,7 +202,7 @@ def _one_step_table(diagnosis: Json) -> "Table":
 
 def _closed_loop_table(diagnosis: Json) -> "Table":
     found = diagnosis["closed_loop"]
-    table = _table(
+    table = plain_table(
         f"closed loop, {found['steps']} steps, by uncertainty", "starts", "uncertainty", "real return", "imagined"
     )
     for place, part in enumerate(found["by_uncertainty"], start=1):
@@ -210,7 +222,7 @@ def _bound_table(diagnosis: Json) -> "Table":
         "planner's true return",
         *(f"open loop {n}" for n in found["open_loop"]),
     )
-    table = _table("lower bound", *columns)
+    table = plain_table("lower bound", *columns)
     for i, row in enumerate(found["closed_loop"]):
         low, high = row["interval"]
         open_loop = (f"{rows[i]['share']:.0%}" for rows in found["open_loop"].values())
@@ -225,7 +237,8 @@ def _bound_table(diagnosis: Json) -> "Table":
     return table
 
 
-def _table(title: str, *columns: str) -> "Table":
+def plain_table(title: str, *columns: str) -> "Table":
+    """Return an empty table whose first column has the table's title, and whose others hold numbers."""
     from rich import box
     from rich.table import Table
 

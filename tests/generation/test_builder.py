@@ -274,3 +274,39 @@ def test_a_recipe_for_another_horizon_or_a_meter_that_is_too_small_is_refused():
         build(50, 1000)
     with pytest.raises(InputError, match="can take 190 source steps and the meter holds 189"):
         build(20, 189)
+
+
+def test_off_policy_rows_are_charged_judged_at_every_fit_and_never_trained_on():
+    plain, config = guided_config(early_fraction=0.5), guided_config(early_fraction=0.5, off_policy_steps=40)
+    assert config.required_steps == plain.required_steps + 40
+    without, generated = (builder(each).run(silent) for each in (plain, config))
+    assert generated.card["source_steps"]["by_stage"]["off policy"] == 40
+    assert generated.card["source_steps"]["total"] == without.card["source_steps"]["total"] + 40
+    reports = generated.card["model_reports"]
+    assert [report["stage"] for report in reports] == ["early fit", "fit 0", "final fit"]
+    assert [report["off_policy"]["n"] for report in reports] == [40, 40, 40]
+    assert all("off_policy" not in report for report in without.card["model_reports"])
+    # Nothing else knows of them: same rows, same data, same weights.
+    assert dumps(generated.source.columns()) == dumps(without.source.columns())
+    assert dumps(generated.dataset.columns()) == dumps(without.dataset.columns())
+    assert dumps(generated.model_state["network"]) == dumps(without.model_state["network"])
+    columns = [column.numpy() for column in generated.model_state["off_policy"]]
+    assert [column.shape for column in columns] == [(40, 8), (40, 2), (40, 8)]
+    trained = {row.tobytes() for row in generated.source.obs}
+    assert not any(row.tobytes() in trained for row in columns[0])
+
+
+def test_a_build_that_is_stopped_within_a_fit_ends_with_the_same_bytes():
+    config = small_config(off_policy_steps=20)
+    whole, stages = everything(builder(config).run(silent)), []
+    # 100 random and 20 off-policy steps with an end each, then a fit that ticks at 0, 50, 100 and 150 gradient steps.
+    for at in (124, 125, 126):
+        found, stage = interrupted(config, at)
+        assert found == whole, f"stopped in tick {at}, stage {stage}"
+        stages.append(stage)
+    after = 127 + 20 + 1  # fit's end, the planner's steps in lock-step and their end
+    for at in (after + 2, after + 3):
+        found, stage = interrupted(config, at)
+        assert found == whole, f"stopped in tick {at}, stage {stage}"
+        stages.append(stage)
+    assert stages == ["fit 0"] * 3 + ["final fit"] * 2

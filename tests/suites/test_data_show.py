@@ -106,6 +106,12 @@ def test_diagnose_tells_what_it_measured_or_had_measured(
     assert code == 0
     assert "(diagnosed before; --again measures again)" in out
     assert "lower bound" in out
+    summary, text = shown[2]["summary"], words(out)
+    assert "against the newest source rows" in text
+    assert f"reacher, {summary['collection']}, {summary['rollouts']} {summary['source_steps']}" in text
+    minus = summary["planner_minus"]["rows"]
+    assert f"{minus['mean']:+.3f} [{minus['interval'][0]:+.3f}, {minus['interval'][1]:+.3f}] – –" in text
+    assert f"{summary['one_step_error']:.2f} {summary['reward_bias']:+.3f}" in text
     assert json.loads(wombet(*arguments, "--json", "--again")[1]) == {shown[0]: shown[2]}
 
 
@@ -197,3 +203,11 @@ def test_an_imported_card_is_told_line_by_line(capsys: pytest.CaptureFixture[str
     assert f"task t, 3 rows, sha256 {card['sha256'][:12]}" in out
     assert "note: hello" in out
     assert "Not diagnosed" not in out
+
+
+def test_the_summary_of_a_suite_has_a_line_for_every_dataset(wombet: Program, suite: tuple[Path, Path]) -> None:
+    code, out, _ = wombet("data", "diagnose", suite[0], "--store", suite[1], "--starts", STARTS)
+    assert code == 0
+    table = out[out.rindex("source steps") :]
+    assert table.count("reacher, pure, imagined") == 2
+    assert "…" not in table

@@ -12,7 +12,7 @@ import torch
 from suites.datasets import build_dataset
 from suites.diagnosis import FILE, diagnose_dataset, load_diagnosis
 from suites.diagnosis_model import as_long_as, closed_loop, level_rewards, lower_bound, one_step_truth
-from suites.diagnosis_returns import compared_returns, newest
+from suites.diagnosis_returns import compared_returns
 from suites.diagnosis_trials import Laboratory, Trials, trials
 from suites.resampling import mean_estimate, ratio_draws, stratified_draws
 from suites.spec import DatasetRecipe, imported_recipe
@@ -91,7 +91,9 @@ def test_a_diagnosis_is_the_same_bytes_and_leaves_data_and_card_alone(store: Sto
 def test_its_simulator_steps_are_counted_and_not_charged(store: Store, recipe: DatasetRecipe) -> None:
     total = load_card(store.dataset_folder(recipe.id))["source_steps"]["total"]
     found, _ = diagnose_dataset(recipe, store, STARTS)
+    newest = found["returns"]["newest_rows"]
     at_most = STARTS * (2 * cells.HORIZON + 6 * 10 + 7 * 10) + found["one_step"]["rows"]
+    at_most += 2 * newest["pairs"] * newest["steps"]
     # Reacher ends no episode, so every trajectory of the planner takes all its steps.
     assert found["simulator_steps"] == at_most
     assert found["charged_to_dataset"] == 0
@@ -211,19 +213,6 @@ def test_differences_are_paired_by_start(guided: Laboratory) -> None:
     assert high == pytest.approx(0.5 * cells.HORIZON)
 
 
-def test_source_rows_are_the_newest_and_compared_per_executed_step(guided: Laboratory) -> None:
-    planner = guided.planner_trials(1.0, cells.HORIZON)
-    found = compared_returns(guided, planner)["source_rows"]
-    assert guided.source is not None
-    assert found["rows"] == len(guided.source)
-    assert found["reward_per_step"]["mean"] == pytest.approx(guided.source.reward_source.mean(dtype=float), abs=1e-6)
-    own = planner.rewards.sum() / planner.steps.sum()
-    assert found["planner_minus"]["mean"] == pytest.approx(own - found["reward_per_step"]["mean"], abs=2e-6)
-    low, high = found["planner_minus"]["interval"]
-    assert low < found["planner_minus"]["mean"] < high
-    assert np.array_equal(newest(guided.source, 7).obs, guided.source.obs[-7:])
-
-
 def test_returns_that_agree_leave_no_gap_and_bins_hold_every_start(laboratory: Laboratory) -> None:
     real = laboratory.planner_trials(1.0, 10)
     found = closed_loop(laboratory, real, real)
@@ -308,7 +297,8 @@ def test_an_artefact_without_source_rows_starts_from_its_accepted_ones(store: St
     (folder / "card.json").write_text(json.dumps(card))
     found, _ = diagnose_dataset(recipe, store, STARTS)
     assert found["starts"]["visited_from"] == "of the accepted trajectories"
-    assert found["returns"]["source_rows"] is None
+    assert found["returns"]["newest_rows"] is None
+    assert found["summary"]["planner_minus"] == {}
 
 
 def test_intervals_resample_within_strata() -> None:

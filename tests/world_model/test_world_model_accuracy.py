@@ -6,8 +6,9 @@ import torch
 from linear_system import simulate
 from scipy.stats import spearmanr
 
-from wombet import model_report
+from wombet import model_report, serialization
 from wombet.ensemble_training import Fit
+from wombet.errors import InputError
 
 KEYS = {"n", "mse", "nll", "ensemble_mse", "uncertainty", "spearman", "coverage_90"}
 
@@ -75,3 +76,29 @@ def test_uncertainty_ranks_errors_of_actions_that_were_never_tried(make_model):
     found = model_report.accuracy(model, *(torch.from_numpy(x) for x in (obs, untried, outcome(untried))))
     assert found["spearman"] > 0.6
     assert found["ensemble_mse"] > 10 * model.report["ensemble_mse"]
+
+
+def test_rows_of_another_policy_are_judged_at_every_fit_and_change_no_weight(make_model, rows):
+    other = simulate(4, 50, seed=5, scale=8.0)
+    off_policy = (other.obs, other.action, other.next_obs)
+    plain, judged = make_model(), make_model()
+    first = [model.fit(*rows.of(range(30)).arguments(), np.random.default_rng(0), given)
+             for model, given in ((plain, None), (judged, off_policy))]  # fmt: skip
+    assert "off_policy" not in first[0]
+    assert first[1]["off_policy"] == model_report.accuracy(judged, *tensors_of(other))
+    twin = make_model(seed=3)
+    twin.restore(serialization.loads(serialization.dumps(judged.state())))
+    for model in (plain, judged, twin):
+        model.fit(*rows.arguments(), np.random.default_rng(1))
+    assert judged.report["off_policy"] == model_report.accuracy(judged, *tensors_of(other))
+    assert twin.report == judged.report
+    for mine, theirs in zip(plain.state()["network"]["tensors"], judged.state()["network"]["tensors"], strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_rows_of_another_policy_that_do_not_fit_are_refused(make_model, rows):
+    other = (rows.obs, rows.action[:-1], rows.next_obs)
+    with pytest.raises(InputError, match="off-policy rows: shape of action"):
+        make_model().fit(*rows.arguments(), np.random.default_rng(0), other)
+    with pytest.raises(InputError, match="off-policy rows: number of rows is 0"):
+        make_model().fit(*rows.arguments(), np.random.default_rng(0), (rows.obs[:0], rows.action[:0], rows.obs[:0]))

@@ -5,9 +5,9 @@ import pytest
 import torch
 from linear_system import Rows, simulate
 
-from wombet import ensemble_training, world_model
+from wombet import ensemble_training, serialization, world_model
 from wombet.ensemble_network import EnsembleNetwork
-from wombet.ensemble_training import bootstrap_batches, decay, train
+from wombet.ensemble_training import STEPS_PER_TICK, bootstrap_batches, decay, likelihood_loss, train
 from wombet.world_model import WorldModelConfig
 
 
@@ -16,9 +16,9 @@ def seen(monkeypatch):
     """The row numbers that each training run got."""
     calls = []
 
-    def spy(network, inputs, targets, train_rows, holdout_rows, config, generator):
+    def spy(network, inputs, targets, train_rows, holdout_rows, config, generator, progress):
         calls.append((train_rows, holdout_rows))
-        return train(network, inputs, targets, train_rows, holdout_rows, config, generator)
+        return train(network, inputs, targets, train_rows, holdout_rows, config, generator, progress)
 
     monkeypatch.setattr(world_model, "train", spy)
     return calls
@@ -193,3 +193,53 @@ def test_a_fit_without_anything_unseen_starts_anew(make_model, rows):
     trained = sorted(set(range(20)) - set(model.holdout_episodes))
     report = model.fit(*rows.of(trained).arguments(), np.random.default_rng(0))
     assert min(report["holdout_mse_before"]) > 0.7
+
+
+def test_a_fit_tells_of_its_progress_and_can_be_stopped(make_model, rows):
+    ticks, twin = [], make_model(max_steps=230, min_steps=230)
+    twin.fit(*rows.arguments(), np.random.default_rng(0), progress=lambda: ticks.append(1))
+    assert len(ticks) == 230 // STEPS_PER_TICK
+    silent = make_model(max_steps=230, min_steps=230)
+    silent.fit(*rows.arguments(), np.random.default_rng(0))
+    assert serialization.dumps(silent.state()) == serialization.dumps(twin.state())
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_model().fit(*rows.arguments(), np.random.default_rng(0), progress=stop)
+
+
+def test_the_loss_is_the_gaussian_likelihood_and_beta_weights_it_by_the_predicted_variance():
+    generator = torch.Generator().manual_seed(0)
+    mean, logvar, targets = (torch.randn(3, 5, 2, generator=generator, dtype=torch.float64) for _ in range(3))
+    normal = torch.distributions.Normal(mean, (logvar / 2).exp())
+    nll = -2 * normal.log_prob(targets) - np.log(2 * np.pi)
+    assert torch.allclose(likelihood_loss(mean, logvar, targets, 0.0), nll.mean((1, 2)))
+    weighted = (nll * (logvar / 2).exp()).mean((1, 2))
+    assert torch.allclose(likelihood_loss(mean, logvar, targets, 0.5), weighted)
+
+
+def test_with_beta_one_means_descend_the_squared_error_and_variances_the_weighted_likelihood():
+    generator = torch.Generator().manual_seed(0)
+    mean, logvar, targets = (torch.randn(3, 5, 2, generator=generator, dtype=torch.float64) for _ in range(3))
+    mean.requires_grad_(True)
+    logvar.requires_grad_(True)
+    likelihood_loss(mean, logvar, targets, 1.0).sum().backward()
+    assert torch.allclose(mean.grad, 2 * (mean - targets).detach() / 10)
+    # The weight is a constant: the variance's own gradient is that of the likelihood, times the variance.
+    variance = logvar.detach().exp()
+    assert torch.allclose(logvar.grad, (variance - (mean - targets).detach() ** 2) / 10)
+
+
+def test_beta_learns_rows_that_the_plain_likelihood_gives_up_as_noise(make_model):
+    """A steep part of a noiseless function, amid an easy one: what contacts are to a robot."""
+    rng = np.random.default_rng(0)
+    obs = rng.uniform(-1, 1, (2000, 1)).astype(np.float32)
+    action = rng.uniform(-1, 1, (2000, 1)).astype(np.float32)
+    next_obs = (obs + 0.2 * action + np.where(obs > 0.5, np.sin(12 * action), 0.0)).astype(np.float32)
+    errors = {}
+    for beta in (0.0, 0.5):
+        model = make_model(obs_dim=1, max_steps=400, min_steps=400, likelihood_beta=beta)
+        errors[beta] = model.fit(obs, action, next_obs, np.arange(2000) // 10, np.random.default_rng(1))["ensemble_mse"]
+    assert errors[0.5] < 0.8 * errors[0.0]
