@@ -88,7 +88,7 @@ def _measure(laboratory: Laboratory) -> dict[str, Any]:
 def _summary(card: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     """The figures by which datasets of several families are compared; rewards are per step.
 
-    `planner`, `data` and `planner_minus` are None or empty where the artefact keeps no source rows.
+    `planner`, `random`, `data` and `planner_minus` are None or empty where the artefact keeps no source rows.
     """
     newest, one_step = measured["returns"]["newest_rows"], measured["one_step"]
     mean_return = card["collection"]["comparison"]["training_data"]
@@ -96,7 +96,7 @@ def _summary(card: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
         "collection": card["collection_mode"],
         "rollouts": card["rollouts"],
         "source_steps": card["source_steps"]["total"],
-        "planner": None if newest is None else newest["reward_per_step"]["planner"]["mean"],
+        **{name: None if newest is None else newest["reward_per_step"][name]["mean"] for name in ("planner", "random")},
         "data": None if newest is None else rounded(mean_return / card["horizon"]),
         "planner_minus": {} if newest is None else newest["planner_minus"],
         "one_step_error": one_step["error"]["median"],

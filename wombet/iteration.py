@@ -164,11 +164,12 @@ class DataIteration:
         model, source, target = self._tools.model(self.before.model_state), self.before.source, self.target
         progress = self._stages.teller(tick)
         progress()
-        rows = {name: np.concatenate([getattr(source, name), getattr(target, name)])
-                for name in ("obs", "action", "next_obs")}  # fmt: skip
+        obs, action, next_obs = (
+            np.concatenate([getattr(source, name), getattr(target, name)]) for name in ("obs", "action", "next_obs")
+        )
         episodes = np.concatenate([source.episode_id, target.episode_id + np.int32(TARGET_EPISODES)])
         generator = self._tools.streams.numpy(stage)
-        report = model.fit(**rows, episode_id=episodes, generator=generator, progress=progress)
+        report = model.fit(obs, action, next_obs, episodes, generator, progress=progress)
         return {"model": model.state(), "report": report, "updates": self._products["updates"] + report["steps"]}
 
     def _draw_starts(self, stage: str, tick: Tick) -> Products:

@@ -1,7 +1,8 @@
 """Tried settings of generation by task family and size.
 
-"quick" takes minutes on two cores, "cpu" about an hour, "full" the sizes of the published parts; "smoke" takes seconds
-and only shows that the parts run. Which settings a family needs depends on what its planner needs: a long look ahead
+"quick" takes minutes on two cores, "cpu" about an hour; "full" has the settings of the published parts, PETS's planner
+where no agent guides and MBPO's ensemble, and is for accelerators; "smoke" takes seconds and only shows that the parts
+run. Which settings a family needs depends on what its planner needs: a long look ahead
 where it plans alone, a short one where a source agent's critic ends the sum.
 """
 
@@ -12,10 +13,12 @@ from typing import Any
 from wombet.agent import AgentConfig
 from wombet.errors import InputError
 from wombet.generation_config import GenerationConfig
-from wombet.planner_config import PlannerConfig
+from wombet.planner_config import PETS_CEM, PlannerConfig
 from wombet.world_model_config import WorldModelConfig
 
 SIZES = ("quick", "cpu", "full")
+MBPO_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+"""Weight decay of the five layers in MBPO and MOPO."""
 OFF_POLICY_EPISODES = 2
 """One of uniform and one of coloured random actions: enough rows to rank errors by, and no more of the budget."""
 NAMES = (*SIZES, "smoke")
@@ -121,7 +124,7 @@ def _guided_counts(size: int, horizon: int) -> dict[str, int]:
 
 def _world_model(family: str, size: int, fit_steps: int) -> WorldModelConfig:
     if size == 2:
-        return WorldModelConfig(max_steps=fit_steps, min_steps=fit_steps // 2)
+        return WorldModelConfig(max_steps=fit_steps, min_steps=fit_steps // 2, weight_decay=MBPO_DECAY)
     # A two-joint arm needs no third layer, and a third less of the planner's time counts where all must take seconds.
     layers = 2 if (family, size) == ("reacher", 0) else 3
     return WorldModelConfig(
@@ -137,12 +140,15 @@ def _world_model(family: str, size: int, fit_steps: int) -> WorldModelConfig:
 
 def _pure_planner(family: str, settings: _Family, size: int) -> PlannerConfig:
     reacher = family == "reacher"
+    if size == 2:
+        planner = replace(PETS_CEM, horizon=25 if family in ("reacher", "pusher") else PETS_CEM.horizon)
+        return replace(planner, population=400, n_elites=40) if reacher else planner
     return PlannerConfig(
         horizon=settings.horizon,
-        population=((32, 100, 200) if reacher else (64, 64, 200))[size],
-        iterations=(3, 4, 5)[size] if reacher else 3,
+        population=((32, 100) if reacher else (64, 64))[size],
+        iterations=(3, 4)[size] if reacher else 3,
         noise_beta=settings.noise_beta,
-        replan_interval=(2, 1, 1)[size],
+        replan_interval=(2, 1)[size],
     )
 
 

@@ -84,7 +84,7 @@ class WorldModel:
         self._units: Units | None = None
         self._elites = torch.arange(config.n_elites)
         self._known = self._held = np.zeros(0, np.int64)
-        self._off_policy: list[Tensor] = []
+        self._off_policy: model_report.Rows | None = None
 
     @property
     def fitted(self) -> bool:
@@ -128,7 +128,7 @@ class WorldModel:
         _check_rows(self, obs, action, next_obs, episode_id)
         if off_policy is not None:
             _check_columns(self, "the model's off-policy rows", *off_policy)
-            self._off_policy = [torch.tensor(x, dtype=torch.float32, device=self.device) for x in off_policy]
+            self._off_policy = self._columns(off_policy)
         if not self._split(np.asarray(episode_id, np.int64), generator):
             self._network, self._units = self._new_network(), None
         held = np.isin(episode_id, self._held)
@@ -139,9 +139,11 @@ class WorldModel:
         self._elites = fit.error.argsort(stable=True)[: self.config.n_elites].cpu()
         self._prepare()
         rows = np.flatnonzero(held)
-        held_rows, other = [tensor[rows] for tensor in tensors], (*self._off_policy,)
+        obs_held, action_held, next_held = (tensor[rows] for tensor in tensors)
         n_train = len(obs) - len(rows)
-        self.report = model_report.report(self, *held_rows, episode_id[rows], fit, n_train, other or None)
+        self.report = model_report.report(
+            self, obs_held, action_held, next_held, episode_id[rows], fit, n_train, self._off_policy
+        )
         return self.report
 
     def predict(self, obs: Tensor, action: Tensor) -> Prediction:
@@ -195,7 +197,7 @@ class WorldModel:
             "elites": self._elites.clone(),
             "known_episodes": self._known.copy(),
             "holdout_episodes": self._held.copy(),
-            "off_policy": [column.cpu().clone() for column in self._off_policy],
+            "off_policy": None if self._off_policy is None else [column.cpu().clone() for column in self._off_policy],
             "report": self.report,
             "generator": self._generator.get_state(),
         }
@@ -207,7 +209,8 @@ class WorldModel:
         self._units = None if units is None else Units(**{name: units[name].to(self.device) for name in units})
         self._elites = state["elites"].clone()
         self._known, self._held = state["known_episodes"].copy(), state["holdout_episodes"].copy()
-        self._off_policy = [column.to(self.device) for column in state.get("off_policy", ())]
+        other = state.get("off_policy")
+        self._off_policy = None if other is None else self._columns(other)
         self.report = state["report"]
         self._generator.set_state(state["generator"])
         if self.fitted:
@@ -223,6 +226,10 @@ class WorldModel:
         """Return what the members are trained to predict for rows of shape (..., obs_dim)."""
         units = self._ready()
         return (self._targets(obs, next_obs) - units.target_mean) / units.target_std
+
+    def _columns(self, rows: Sequence[Any]) -> model_report.Rows:
+        obs, action, next_obs = (torch.as_tensor(x, dtype=torch.float32, device=self.device).clone() for x in rows)
+        return obs, action, next_obs
 
     def _new_network(self) -> EnsembleNetwork:
         config = self.config

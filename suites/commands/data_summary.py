@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 
-OPPONENTS = {"random": "random", "rows": "newest rows", "agent": "agent", "agent_stochastic": "stochastic agent"}
+OPPONENTS = {"rows": "newest rows", "agent": "agent", "agent_stochastic": "stochastic agent"}
 """Whom the planner is compared with, and what they are called above a column."""
 
 
@@ -17,7 +17,10 @@ def summary_table(diagnoses: Mapping[str, Json]) -> "Table":
     from suites.commands.data_card import plain_table
 
     table = plain_table(
-        "dataset", "source steps", "planner", "data", *(f"− {name}" for name in OPPONENTS.values()), "error", "bias"
+        "dataset",
+        *("steps", "random", "data", "planner"),
+        *(f"minus {name}" for name in OPPONENTS.values()),
+        *("error", "bias"),
     )
     table.columns[0].justify = "left"
     for name, diagnosis in diagnoses.items():
@@ -25,17 +28,17 @@ def summary_table(diagnoses: Mapping[str, Json]) -> "Table":
         table.add_row(
             f"{name.split('-')[0]}, {row['collection']}, {row['rollouts']}",
             f"{row['source_steps']}",
-            _mean(row["planner"]),
-            _mean(row["data"]),
+            *(_mean(row[name]) for name in ("random", "data", "planner")),
             *(_difference(row["planner_minus"].get(other)) for other in OPPONENTS),
             f"{row['one_step_error']:.2f}",
             f"{row['reward_bias']:+.3f}",
         )
     table.caption = (
-        "Reward per step in the real source task. planner: closed loop; − …: planner minus this, from the same states "
-        "over the same steps, 95 % paired interval.\nnewest rows: the last 5000 that the model learned from; data: the "
-        "mean of all of these. error, bias: of accepted rows against one simulated step, in standard deviations of a "
-        "step\n(median) and in source reward; of executed rows, which are real, those of the model's mean on them."
+        "steps: real ones of the source task. random, data, planner: reward per step there, of uniform random actions, "
+        "of all episodes that the\nmodel learned from, and of the planner in closed loop. minus: planner less another, "
+        "from the same states over the same steps, with the\n95 % paired interval; newest rows are the last 5000 that "
+        "the model learned from. error, bias: of accepted rows against one simulated\nstep, the median in standard "
+        "deviations of a step and in source reward; executed rows are real, and these are the model's on them."
     )
     return table
 

@@ -1,14 +1,17 @@
 """`wombet data show` and `diagnose` as a person meets them, and the figure."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
+from rich.console import Console
 
 from suites.commands.data_figure import FORMATS, STYLE, _draw, write_figure
+from suites.commands.data_summary import OPPONENTS, summary_table
 from suites.diagnosis import diagnose_dataset
 from suites.spec import CATALOG
 from suites.store import Store
@@ -109,6 +112,7 @@ def test_diagnose_tells_what_it_measured_or_had_measured(
     summary, text = shown[2]["summary"], words(out)
     assert "against the newest source rows" in text
     assert f"reacher, {summary['collection']}, {summary['rollouts']} {summary['source_steps']}" in text
+    assert f"{summary['random']:.3f} {summary['data']:.3f} {summary['planner']:.3f}" in text
     minus = summary["planner_minus"]["rows"]
     assert f"{minus['mean']:+.3f} [{minus['interval'][0]:+.3f}, {minus['interval'][1]:+.3f}] – –" in text
     assert f"{summary['one_step_error']:.2f} {summary['reward_bias']:+.3f}" in text
@@ -208,6 +212,23 @@ def test_an_imported_card_is_told_line_by_line(capsys: pytest.CaptureFixture[str
 def test_the_summary_of_a_suite_has_a_line_for_every_dataset(wombet: Program, suite: tuple[Path, Path]) -> None:
     code, out, _ = wombet("data", "diagnose", suite[0], "--store", suite[1], "--starts", STARTS)
     assert code == 0
-    table = out[out.rindex("source steps") :]
+    table = out[out.rindex("minus newest rows") :]
     assert table.count("reacher, pure, imagined") == 2
     assert "…" not in table
+
+
+def test_the_widest_line_of_the_summary_fits_into_a_pipe() -> None:
+    minus = {"mean": -0.7, "interval": [-0.8, -0.6]}
+    row = {
+        **dict.fromkeys(("random", "data", "planner", "one_step_error", "reward_bias"), -0.5),
+        "collection": "guided",
+        "rollouts": "imagined",
+        "source_steps": 300_000,
+        "planner_minus": dict.fromkeys(OPPONENTS, minus),
+    }
+    out = Console(width=160, file=StringIO(), no_color=True)
+    out.print(summary_table({"halfcheetah-0123456789ab": {"summary": row}}))
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    assert text.count("-0.700 [-0.800, -0.600]") == 3
+    assert "halfcheetah, guided, imagined 300000 -0.500 -0.500 -0.500" in words(text)

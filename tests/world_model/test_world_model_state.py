@@ -86,6 +86,7 @@ def test_a_state_of_another_size_is_refused(fitted, make_model):
         ({"uncertainty": "elite"}, "one of elite_std"),
         ({"logvar_bounds": (1.0, 0.0)}, "logvar_bounds"),
         ({"patience": 0}, "patience"),
+        ({"likelihood_beta": 1.5}, "likelihood_beta is 1.5; it must be from 0 to 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
