@@ -231,4 +231,4 @@ def test_the_widest_line_of_the_summary_fits_into_a_pipe() -> None:
     text = out.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text
     assert text.count("-0.700 [-0.800, -0.600]") == 3
-    assert "halfcheetah, guided, imagined 300000 -0.500 -0.500 -0.500" in words(text)
+    assert "halfcheetah, guided, 300000 -0.500 -0.500 -0.500" in words(text)
