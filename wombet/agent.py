@@ -97,7 +97,7 @@ class TransferAgent:
         while self.steps < until:
             self._interact(env)
             if self.steps > self.config.random_steps:
-                self.mixture.advance(self.steps / (total or until))
+                self.mixture.advance(self.steps / (total or until), self._offline_share())
                 self._learn(self.mixture.fraction)
                 self.online_updates += self.config.utd
                 self._adapt_mixture()
@@ -114,6 +114,10 @@ class TransferAgent:
         if self.mixture.signal is not None:
             found["mixing_signal"] = self.mixture.signal
         return found
+
+    def _offline_share(self) -> float:
+        offline = 0 if self.offline is None else len(self.offline)
+        return offline / (offline + len(self.online))
 
     def _interact(self, env: MeteredEnv) -> None:
         obs = env.observation

@@ -130,16 +130,13 @@ def test_stopped_in_every_kind_of_tick_of_three_iterations_it_ends_with_the_same
 
     whole = Run(NAME).train(in_tick=note)
     expected = whole.state()
-    chosen = {(phase, stage): tick for tick, phase, stage in stages}
-    assert {stage for phase, stage in chosen if phase == 2} >= {-1, 0, 1, 2, 3, 4, 5}
-    for (phase, stage), tick in chosen.items():
-        if phase > 1 or stage in (-1, 0, 2, 5):
-            stopped = Run(NAME)
-            with pytest.raises(Stopped):
-                stopped.train(stop_at=tick)
-            again = Run(NAME).restore(stopped.state())
-            assert again.state() == stopped.state(), (phase, stage)
-            assert again.train().state() == expected, (phase, stage)
+    last = {(phase, stage): tick for tick, phase, stage in stages}
+    assert {stage for phase, stage in last if phase == 2} >= {-1, 0, 1, 2, 3, 4}
+    for place in ((1, 2), (2, 0), (2, 3), (2, 5)):
+        stopped = Run(NAME)
+        with pytest.raises(Stopped):
+            stopped.train(stop_at=last[place])
+        assert Run(NAME).restore(stopped.state()).train().state() == expected, place
 
 
 @pytest.mark.parametrize("error", [GateError("a gap"), AcceptanceError("too few")])
