@@ -36,12 +36,12 @@ def list_command(
 
 
 def _suites() -> list[dict[str, Any]]:
-    """The smallest first: what a newcomer can run comes before what needs a cluster; a dataset counts as one run."""
+    """The smallest first: what a newcomer can run comes before what needs a cluster; a dataset counts as a long run."""
     from suites.spec import Suite, load_suite, suite_names
 
     def size(suite: Suite) -> int:
         steps = [suite.budgets_of(row).target_steps for row in suite.methods]
-        return len(suite.pairs) * (suite.seeds * sum(steps) + suite.n_datasets * max(20_000, *steps))
+        return len(suite.pairs) * (suite.seeds * sum(steps) + suite.n_datasets * max(50_000, *steps))
 
     return [
         {
