@@ -163,6 +163,18 @@ def test_a_refused_iteration_keeps_the_data_charges_its_steps_and_is_counted(
     assert run.meters["target"].count == harness.BUDGETS.target_steps
 
 
+def test_a_refined_model_that_fails_the_gate_does_not_end_the_run(monkeypatch: Any) -> None:
+    knowledge = BUILD()[1]
+    strict = dataclasses.replace(knowledge, config=dataclasses.replace(knowledge.config, gate_tolerance=0.0))
+    monkeypatch.setattr(harness, "KNOWLEDGE", lambda: strict)
+    run = Run(NAME).train()
+    assert run.metrics[-1]["refused_iterations"] == 1
+    assert run.adapter.round.index == 0
+    assert len(run.adapter.agent.offline) == len(BUILD()[0])
+    assert run.meters["source"].count == STEPS
+    assert run.meters["target"].count == harness.BUDGETS.target_steps
+
+
 def test_another_error_is_not_taken_for_a_refusal(monkeypatch: Any) -> None:
     def broken(self: DataIteration, tick: Any) -> Any:
         raise RuntimeError("broken")
