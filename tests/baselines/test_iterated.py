@@ -132,11 +132,12 @@ def test_stopped_in_every_kind_of_tick_of_three_iterations_it_ends_with_the_same
     expected = whole.state()
     last = {(phase, stage): tick for tick, phase, stage in stages}
     assert {stage for phase, stage in last if phase == 2} >= {-1, 0, 1, 2, 3, 4}
-    for place in ((1, 2), (2, 0), (2, 3), (2, 5)):
+    online_again = next(tick for tick, phase, stage in stages if (phase, stage) == (3, -1))
+    for tick in (last[1, 2], last[2, 0], last[2, 3], last[2, 5], online_again):
         stopped = Run(NAME)
         with pytest.raises(Stopped):
-            stopped.train(stop_at=last[place])
-        assert Run(NAME).restore(stopped.state()).train().state() == expected, place
+            stopped.train(stop_at=tick)
+        assert Run(NAME).restore(stopped.state()).train().state() == expected, stages[tick - 1]
 
 
 @pytest.mark.parametrize("error", [GateError("a gap"), AcceptanceError("too few")])
