@@ -72,6 +72,12 @@ def test_a_schedule_of_the_mixture_runs_over_the_whole_online_phase(settings: An
     assert len(set(shares)) > 40
 
 
+def test_append_mixes_by_the_rows_that_there_are(settings: Any) -> None:
+    settings(mixing="append", iterations=1, source_steps=0)
+    shares, rows = [metrics["offline_fraction"] for metrics in Run(NAME).train().metrics], len(BUILD()[0])
+    assert shares[10:] == pytest.approx([rows / (rows + step) for step in range(11, 61)])
+
+
 def test_each_iteration_feeds_the_agent_its_own_data_in_the_targets_reward(settings: Any) -> None:
     settings(iterations=3, source_steps=2 * STEPS)
     run = Run(NAME).train()
