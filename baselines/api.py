@@ -35,6 +35,7 @@ class Capabilities:
     phases: those it trains in, in order (none: the policy is fixed). needs_dataset: whether it is given the generated
     data. kind: the group in tables. source: "ours", or the paper and library it comes from. deviations: what differs
     from that source. version: raised when the method's results change. resumable: whether `state` is complete.
+    source_steps_online: whether it goes back to the source task during the online phase, which opens both environments.
     """
 
     phases: tuple[Phase, ...]
@@ -44,6 +45,7 @@ class Capabilities:
     deviations: tuple[str, ...] = ()
     version: int = 1
     resumable: bool = True
+    source_steps_online: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,15 @@ class Budgets:
 class SourceKnowledge:
     """What the making of a dataset left behind: its settings, the fitted model, and the agent that guided it, if any.
 
-    States are trees of `WorldModel.state()` and `TransferAgent.state()`; `penalty` is the planner's calibrated lambda.
+    States are trees of `WorldModel.state()` and `TransferAgent.state()`; `penalty` is the planner's calibrated lambda;
+    `source` holds all real rows that were collected, with simulator states.
     """
 
     config: "GenerationConfig"
     model_state: Any
     agent_state: Any | None
     penalty: float
+    source: TransferDataset
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Problem:
 
     The environments refuse a step beyond their budget, and outside the phase they belong to. `knowledge` reads what
     the dataset's making left behind; it is None without a dataset, and with one that came from elsewhere.
+    `open_source(name)` opens another source environment, charged to the meter of `source_env`, whose resets are seeded
+    by the name; whoever opens it closes it.
     """
 
     source: Task
@@ -83,6 +89,7 @@ class Problem:
     source_env: "MeteredEnv"
     target_env: "MeteredEnv"
     knowledge: Callable[[], SourceKnowledge] | None = None
+    open_source: "Callable[[str], MeteredEnv] | None" = None
 
 
 class Tick(Protocol):

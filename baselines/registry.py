@@ -18,6 +18,7 @@ _OWN = {
     "sac": "baselines.actor_critic:SAC",
     "rlpd": "baselines.actor_critic:RLPD",
     "wombet": "baselines.actor_critic:WOMBET",
+    "wombet-iterated": "baselines.iterated:IteratedWOMBET",
     "source-policy": "baselines.controls:SourcePolicy",
     "sac-continued": "baselines.controls:ContinuedSAC",
     "target-planning": "baselines.controls:TargetPlanning",

@@ -8,21 +8,21 @@ from baselines.api import SourceKnowledge
 from suites.datasets import AGENT, MODEL, config_of
 from suites.spec import DatasetRecipe
 from suites.store import Store
-from wombet.dataset import load_card
+from wombet.dataset import load_card, load_source
 from wombet.errors import InputError
 from wombet.files import sha256
 from wombet.serialization import loads
 
 
 def knowledge_reader(recipe: DatasetRecipe | None, store: Store) -> Callable[[], SourceKnowledge] | None:
-    """Return what reads the model and agent of a dataset's making, or None where there is nothing to read."""
+    """Return what reads what a dataset's making left behind, or None where there is nothing to read."""
     if recipe is None or recipe.imported:
         return None
     return lambda: read_knowledge(recipe, store)
 
 
 def read_knowledge(recipe: DatasetRecipe, store: Store) -> SourceKnowledge:
-    """Read the model and agent of a finished dataset; raises InputError if a file is missing or was changed."""
+    """Read a finished dataset's model, agent and source rows; raises InputError if a file is missing or changed."""
     folder = store.dataset_folder(recipe.id)
     card = load_card(folder)
     return SourceKnowledge(
@@ -30,6 +30,7 @@ def read_knowledge(recipe: DatasetRecipe, store: Store) -> SourceKnowledge:
         model_state=_read(folder, MODEL, card),
         agent_state=_read(folder, AGENT, card) if AGENT in card["files"] else None,
         penalty=card["planner"]["penalty"],
+        source=load_source(folder),
     )
 
 

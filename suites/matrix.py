@@ -22,10 +22,14 @@ from suites.spec import (
     variant_name,
 )
 from suites.tasks import make_task
-from wombet.controls import CONTROLS
+from wombet.controls import CONTROLS, MATCHED
 from wombet.errors import InputError
 
 Overrides = dict[str, dict[str, Any]]
+DATA_FIELDS = ("collection", "rollouts", "max_episode_steps")
+"""Fields of GenerationConfig that follow from the rest of a suite."""
+NO_LIMIT = 2**62
+"""Source steps that no recipe needs."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,18 @@ def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
             raise InputError(f"--set names method {name!r}, which suite {suite.name} does not run")
     configs = {name: _config(suite, name, overrides.get(name, {})) for name in suite.methods}
     _check_shared(suite)
-    runs = [
-        _run(suite, pair, name, configs[name], seed)
-        for pair in suite.pairs
-        for seed in range(suite.seeds)
-        for name in suite.methods
-    ]
+    runs = []
+    for pair in suite.pairs:
+        first = [_first_run(suite, pair, name, configs[name]) for name in suite.methods]
+        runs += [_of_seed(run, seed, suite.n_datasets) for seed in range(suite.seeds) for run in first]
     return Matrix(suite, overrides, runs)
+
+
+def _of_seed(run: RunSpec, seed: int, n_datasets: int) -> RunSpec:
+    recipe = run.dataset
+    if recipe is not None and not recipe.imported:
+        recipe = dataclasses.replace(recipe, dataset_seed=seed % n_datasets)
+    return dataclasses.replace(run, seed=seed, dataset=recipe)
 
 
 def _config(suite: Suite, row: str, override: dict[str, Any]) -> dict[str, Any]:
@@ -138,18 +147,21 @@ def _check_shared(suite: Suite) -> None:
             raise InputError(f"suite {suite.name}: no method has the shared field {key!r}{nearest(key, known)}")
 
 
-def _run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any], seed: int) -> RunSpec:
+def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any]) -> RunSpec:
+    """The run of a row with seed 0; those of the other seeds differ in seed and dataset alone."""
     variant = suite.variant(row)
     capabilities = method(variant.method).capabilities
+    pair = _pair(entry)
+    recipe = _recipe(suite, entry, row, pair) if capabilities.needs_dataset else None
     return RunSpec(
-        pair=_pair(entry),
+        pair=pair,
         method=variant.method,
         method_version=capabilities.version,
         config=config,
-        seed=seed,
-        budgets=_relevant_budgets(suite, row, config),
+        seed=0,
+        budgets=_relevant_budgets(suite, row, config, recipe),
         evaluation=suite.evaluation.model_dump(mode="json"),
-        dataset=_recipe(suite, entry, seed) if capabilities.needs_dataset else None,
+        dataset=recipe,
         data_part=_data_part(suite, row),
         row=row,
     )
@@ -157,28 +169,42 @@ def _run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any], seed:
 
 def _data_part(suite: Suite, row: str) -> str | None:
     variant = suite.variant(row)
+    where = f"suite {suite.name}, variant {row}"
+    if variant.data and not method(variant.method).capabilities.needs_dataset:
+        raise InputError(f"{where}: method {variant.method} is given no data; leave data out")
     if variant.data_part is None:
         return None
-    where = f"suite {suite.name}, variant {row}"
-    if variant.data_part not in CONTROLS:
-        raise InputError(f"{where}: there is no data_part {variant.data_part!r}{nearest(variant.data_part, CONTROLS)}")
+    known = (*CONTROLS, *MATCHED)
+    if variant.data_part not in known:
+        raise InputError(f"{where}: there is no data_part {variant.data_part!r}{nearest(variant.data_part, known)}")
     if not method(variant.method).capabilities.needs_dataset:
         raise InputError(f"{where}: method {variant.method} is given no data; leave data_part out")
     return variant.data_part
 
 
-def _relevant_budgets(suite: Suite, row: str, config: dict[str, Any]) -> Budgets:
+def _relevant_budgets(suite: Suite, row: str, config: dict[str, Any], recipe: DatasetRecipe | None) -> Budgets:
     """A budget that a method does not use is zero, so that it does not change the run's identity.
 
-    A method whose settings say how long it pretrains has that as its offline budget.
+    A method whose settings say how long it pretrains, or how often it generates again, has that as its budget.
     """
-    phases = {phase.value for phase in method(suite.variant(row).method).capabilities.phases}
+    capabilities = method(suite.variant(row).method).capabilities
+    phases = {phase.value for phase in capabilities.phases}
     budgets = suite.budgets_of(row)
+    source_steps = budgets.source_steps if "source" in phases or capabilities.source_steps_online else 0
+    if capabilities.source_steps_online and recipe is not None and "iterations" in config:
+        source_steps = _iteration_steps(config["iterations"], recipe)
     return Budgets(
         target_steps=budgets.target_steps if "online" in phases else 0,
         offline_updates=config.get("pretraining_updates", budgets.offline_updates) if "offline" in phases else 0,
-        source_steps=budgets.source_steps if "source" in phases else 0,
+        source_steps=source_steps,
     )
+
+
+def _iteration_steps(iterations: int, recipe: DatasetRecipe) -> int:
+    """Source steps that generating again between `iterations` online phases can take."""
+    from suites.datasets import config_of
+
+    return (iterations - 1) * config_of(recipe).iteration_steps if iterations > 1 else 0
 
 
 def _pair(entry: PairEntry) -> PairSpec:
@@ -196,14 +222,11 @@ def _pair(entry: PairEntry) -> PairSpec:
     )
 
 
-def _recipe(suite: Suite, entry: PairEntry, seed: int) -> DatasetRecipe:
-    from wombet.profiles import profile
-
-    data = _data_choice(suite, entry)
-    pair = _pair(entry)
+def _recipe(suite: Suite, entry: PairEntry, row: str, pair: PairSpec) -> DatasetRecipe:
+    """The recipe of a row's dataset with seed 0."""
+    data = _data_choice(suite, entry, row)
     if data.imported is not None:
         return imported_recipe(data.imported, pair.family, pair.horizon, pair.source_fingerprint)
-    config = profile(entry.family, data.profile, data.collection, data.rollouts, pair.horizon)
     return DatasetRecipe(
         family=entry.family,
         horizon=pair.horizon,
@@ -211,24 +234,58 @@ def _recipe(suite: Suite, entry: PairEntry, seed: int) -> DatasetRecipe:
         collection=data.collection,
         rollouts=data.rollouts,
         profile=data.profile,
-        config=config_dict(config),
-        dataset_seed=seed % suite.n_datasets,
+        config=_generation(data, pair, f"suite {suite.name}, row {row}, data.generation"),
+        dataset_seed=0,
     )
 
 
-def _data_choice(suite: Suite, entry: PairEntry) -> DataChoice:
-    """The suite's choice with the pair's entries in front; generation and an import replace each other whole."""
-    where = f"suite {suite.name}, pair {entry.family}"
-    for name in entry.data:
+def _generation(data: DataChoice, pair: PairSpec, where: str) -> dict[str, Any]:
+    """The profile's settings with the chosen ones in front; the source budget is what the parts need, unless chosen."""
+    from wombet.generation_config import GenerationConfig
+    from wombet.profiles import profile
+
+    config = profile(pair.family, data.profile, data.collection, data.rollouts, pair.horizon)
+    if not data.generation:
+        return config_dict(config)
+    for name in DATA_FIELDS:
+        if name in data.generation:
+            raise InputError(f"{where}: set data.{name} instead of {name} here")
+    values = _merged(config_dict(config), {"source_steps": NO_LIMIT, **data.generation})
+    chosen = make_config(GenerationConfig, values, where)
+    if chosen.source_steps == NO_LIMIT:
+        chosen = dataclasses.replace(chosen, source_steps=chosen.required_steps)
+    return config_dict(chosen)
+
+
+def _data_choice(suite: Suite, entry: PairEntry, row: str) -> DataChoice:
+    """The suite's choice, the pair's in front of it, and the row's in front of both."""
+    data = _with_fields(suite.data, entry.data, f"suite {suite.name}, pair {entry.family}")
+    return _with_fields(data, suite.variant(row).data, f"suite {suite.name}, variant {row}")
+
+
+def _with_fields(data: DataChoice, fields: dict[str, Any], where: str) -> DataChoice:
+    """Single fields replace those there were; generation and an import replace each other whole."""
+    for name in fields:
         if name not in DataChoice.model_fields:
             raise InputError(f"{where}: data has no entry {name!r}{nearest(name, DataChoice.model_fields)}")
-    if not entry.data:
-        return suite.data
-    kept = {} if "imported" in entry.data else suite.data.model_dump(exclude_unset=True, exclude={"imported"})
+    if not fields:
+        return data
+    kept = {} if "imported" in fields else data.model_dump(exclude_unset=True, exclude={"imported"})
+    if isinstance(fields.get("generation"), dict):
+        fields = {**fields, "generation": _merged(kept.get("generation", {}), fields["generation"])}
     try:
-        return DataChoice.model_validate({**kept, **entry.data})
+        return DataChoice.model_validate({**kept, **fields})
     except ValidationError as error:
         raise InputError(f"{where}: {validation_sentence(error)}") from error
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings with others in front."""
+    both = dict(values)
+    for name, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(both.get(name), dict)
+        both[name] = _merged(both[name], value) if nested else value
+    return both
 
 
 def available_cores() -> int:

@@ -47,23 +47,29 @@ def open_problem(spec: RunSpec, dataset: TransferDataset | None) -> Problem:
     methods with one seed meet the same initial states.
     """
     source, target = tasks_of(spec.pair)
+    source_env = _metered(source, "source", spec, Meter(0, "source"))
     return Problem(
         source=source,
         target=target,
         dataset=dataset,
         budgets=spec.budgets,
-        source_env=_metered(source, "source", spec),
-        target_env=_metered(target, "target", spec),
+        source_env=source_env,
+        target_env=_metered(target, "target", spec, Meter(0, "target")),
+        open_source=lambda name: _metered(source, f"source {name}", spec, source_env.meter),
     )
 
 
-def open_phase(problem: Problem, phase: Phase | None) -> None:
-    """Give the environment of a phase the phase's budget, and every other one none beyond what it has spent."""
+def open_phase(problem: Problem, phase: Phase | None, source_online: bool = False) -> None:
+    """Give the environment of a phase the phase's budget, and every other one none beyond what it has spent.
+
+    `source_online` opens the source environment in the online phase too.
+    """
+    source_phases = (Phase.SOURCE, Phase.ONLINE) if source_online else (Phase.SOURCE,)
     for env, own, budget in (
-        (problem.source_env, Phase.SOURCE, problem.budgets.source_steps),
-        (problem.target_env, Phase.ONLINE, problem.budgets.target_steps),
+        (problem.source_env, source_phases, problem.budgets.source_steps),
+        (problem.target_env, (Phase.ONLINE,), problem.budgets.target_steps),
     ):
-        env.meter.budget = budget if phase is own else env.meter.count
+        env.meter.budget = budget if phase in own else env.meter.count
 
 
 def total_units(budgets: Budgets) -> int:
@@ -118,6 +124,6 @@ class CheckedEnv:
         return getattr(self.env, name)
 
 
-def _metered(task: Task, which: str, spec: RunSpec) -> MeteredEnv:
+def _metered(task: Task, which: str, spec: RunSpec, meter: Meter) -> MeteredEnv:
     seeds: Callable[[int], int] = Streams(spec.seed).child("resets", which).integer
-    return MeteredEnv(CheckedEnv(task.make_env(), spec.method), Meter(0, which), seeds)
+    return MeteredEnv(CheckedEnv(task.make_env(), spec.method), meter, seeds)

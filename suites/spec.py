@@ -24,14 +24,17 @@ class _Part(BaseModel):
 
 
 class DataChoice(_Part):
-    """How the shared dataset of a pair is generated (DataChoice of a pair overrides single fields of the suite's).
+    """How a dataset is generated: single fields of a pair's, and of a variant's, go in front of the suite's.
 
-    Or, in place of all that, `imported`: the id of a dataset that `wombet data import` put into the store.
+    `generation` sets fields of GenerationConfig in front of the profile's, those of its parts too
+    (`planner = {penalty_scale = 0.0}`). Or, in place of all that, `imported`: the id of a dataset that
+    `wombet data import` put into the store.
     """
 
     collection: Literal["pure", "guided"] = "guided"
     rollouts: Literal["imagined", "executed"] = "imagined"
     profile: str = "quick"
+    generation: dict[str, Any] = Field(default_factory=dict)
     imported: str | None = None
 
     @model_validator(mode="after")
@@ -56,15 +59,19 @@ class PairEntry(_Part):
     level: str
     shift: Literal["both", "reward", "init"] = "both"
     horizon: int | None = Field(default=None, ge=1)
-    data: dict[str, str] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Variant(_Part):
-    """A row of the table that is a registered method with other settings, or fed another part of the dataset."""
+    """A row of the table that is a registered method with other settings, or fed other data.
+
+    `data_part` names another part of the same dataset; `data` has fields of DataChoice and gives a dataset of its own.
+    """
 
     method: str
     config: dict[str, Any] = Field(default_factory=dict)
     data_part: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class BudgetEntry(_Part):

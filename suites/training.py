@@ -73,7 +73,7 @@ class Training:
         self.pace.begin(self.units, **self.counts)
         while self.phase_index < len(self.phases):
             phase = self.phases[self.phase_index]
-            open_phase(self.problem, phase)
+            open_phase(self.problem, phase, self.adapter.capabilities.source_steps_online)
             if phase is Phase.ONLINE and self.next_evaluation == 0:
                 self._evaluate(self._phase_before())
             self.adapter.train(phase, self.tick)

@@ -85,12 +85,19 @@ class TransferAgent:
             self._learn(1.0)
             tick(updates=self.updates, metrics=self.metrics)
 
-    def finetune(self, env: MeteredEnv, until: int, tick: Tick) -> None:
-        """Act, store and learn, until `until` environment steps have been taken by this agent."""
+    def transfer(self, dataset: TransferDataset) -> None:
+        """Go on with another dataset, which carries the target's labels, in place of the one there was."""
+        self.offline = offline_buffer(dataset, self.config.target_penalty, str(self.online.device))
+
+    def finetune(self, env: MeteredEnv, until: int, tick: Tick, total: int | None = None) -> None:
+        """Act, store and learn, until `until` environment steps have been taken by this agent.
+
+        `total` is where the whole online phase ends, of which this may be a part; by default it ends here.
+        """
         while self.steps < until:
             self._interact(env)
             if self.steps > self.config.random_steps:
-                self.mixture.advance(self.steps / until)
+                self.mixture.advance(self.steps / (total or until), self._offline_share())
                 self._learn(self.mixture.fraction)
                 self.online_updates += self.config.utd
                 self._adapt_mixture()
@@ -107,6 +114,10 @@ class TransferAgent:
         if self.mixture.signal is not None:
             found["mixing_signal"] = self.mixture.signal
         return found
+
+    def _offline_share(self) -> float:
+        offline = 0 if self.offline is None else len(self.offline)
+        return offline / (offline + len(self.online))
 
     def _interact(self, env: MeteredEnv) -> None:
         obs = env.observation

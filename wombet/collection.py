@@ -119,7 +119,12 @@ class Recorder:
 
     def take(self, task: Task) -> TransferDataset:
         """Return all episodes with the task's reward, and forget them; one still running is truncated here."""
-        columns, self._stored = self.columns(), None
+        rows, self._stored = self.rows(task), None
+        return rows
+
+    def rows(self, task: Task) -> TransferDataset:
+        """Return all episodes so far with the task's reward; of one still running, what there is, truncated."""
+        columns = self.columns()
         columns["truncated"] = columns["truncated"].copy()
         columns["truncated"][-1] |= not columns["terminated"][-1]
         return labelled(columns, task)

@@ -1,11 +1,13 @@
-"""The data that controls are fed in place of the accepted trajectories: same format, same number of rows.
+"""The data that controls and ablations are fed in place of the accepted trajectories: same format, another choice.
 
 A gain from generated data belongs to the world model only if it exceeds what these give: trajectories that no filter
-chose, real source rows without any model, and the source agent's policy in the model without any planner.
+chose, real source rows without any model, and the source agent's policy in the model without any planner; all of as
+many rows as were accepted. A gain from the filter is one over the other rules, each of which keeps the same number of
+trajectories of the same pool.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from wombet.collection import Progress
 from wombet.dataset import TransferDataset
+from wombet.filtering import Rule, matched_mask
 from wombet.learner import ActorCritic
 from wombet.rollouts import Rollouts, Starts, imagined
 from wombet.task import Task
@@ -20,6 +23,9 @@ from wombet.world_model import WorldModel
 
 CONTROLS = ("unfiltered", "source", "policy")
 """Names of the parts beside "accepted"; "policy" needs an agent and so exists where collection is "guided"."""
+RULES: tuple[Rule, ...] = get_args(Rule)
+MATCHED = tuple(f"matched-{rule}" for rule in RULES)
+"""Names of the parts that a rule of the filter chooses, at the same number of trajectories."""
 DIGITS = 6
 """Digits after the point of listed numbers."""
 
@@ -77,6 +83,17 @@ def control_parts(
     return parts
 
 
+def matched_parts(rollouts: Rollouts, fraction: float, generator: np.random.Generator) -> dict[str, TransferDataset]:
+    """Return, by the names of MATCHED, what each rule keeps if it keeps this share of the candidates.
+
+    Of fewer candidates with any step than that, all are kept.
+    """
+    candidates = rollouts.candidates()
+    count = max(1, min(round(fraction * len(candidates)), int((candidates.steps > 0).sum())))
+    chosen = [matched_mask(candidates, rule, count, generator) for rule in RULES]
+    return {name: rollouts.select(mask) for name, mask in zip(MATCHED, chosen, strict=True)}
+
+
 def taken(data: TransferDataset, order: NDArray[Any], count: int) -> TransferDataset:
     """Return the first `count` rows of the episodes taken in `order`, sorted and renumbered as they lie in `data`.
 
@@ -99,11 +116,14 @@ def taken(data: TransferDataset, order: NDArray[Any], count: int) -> TransferDat
 
 
 def part_entries(parts: Sequence[tuple[str, TransferDataset]], wanted: int) -> dict[str, Any]:
-    """Return, for the card, the figures of each part; `missing_rows` says how many it falls short of `wanted`."""
+    """Return, for the card, the figures of each part.
+
+    `missing_rows` says how many it falls short of `wanted`; parts of MATCHED have their number of trajectories instead.
+    """
     return {
         name: {
             "rows": len(part),
-            "missing_rows": wanted - len(part),
+            "missing_rows": 0 if name in MATCHED else wanted - len(part),
             "episodes": len(part.episode_starts),
             "reward_per_step": round(float(part.reward_source.mean(dtype=np.float64)), DIGITS),
             "uncertainty": round(float(part.uncertainty.mean(dtype=np.float64)), DIGITS),

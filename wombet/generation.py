@@ -12,7 +12,7 @@ import numpy as np
 from wombet import generation_work as work
 from wombet.agent import Tick
 from wombet.collection import joined, planned_episodes, random_episodes, recorded, with_uncertainty
-from wombet.controls import PolicyPilot, control_parts, part_entries, policy_rollouts, taken
+from wombet.controls import PolicyPilot, control_parts, matched_parts, part_entries, policy_rollouts, taken
 from wombet.dataset import TransferDataset
 from wombet.errors import InputError
 from wombet.filtering import Mask
@@ -263,6 +263,7 @@ class TransferDataBuilder:
         source = with_uncertainty(source, model_uncertainty(planning.model, source.obs, source.action))
         policy = TransferDataset(**products["policy"]) if "policy" in products else None
         parts = control_parts(rollouts.data, source, policy, len(kept), tools.streams.numpy("parts"))
+        parts |= matched_parts(rollouts, self.config.matched_fraction, tools.streams.numpy("filter"))
         made = {
             "collection": collection_entries(
                 [(part["stage"], TransferDataset(**part["columns"])) for part in products["source"]]

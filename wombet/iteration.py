@@ -64,6 +64,42 @@ class Round:
         """How many iterations have followed the build: 0 for the build itself."""
         return len(self.dataset.card.get("iterations", []))
 
+    def state(self) -> dict[str, Any]:
+        """Return the round but for its agent, which no iteration changes, as a tree for `wombet.serialization`."""
+        return {
+            "dataset": self.dataset.columns(),
+            "card": self.dataset.card,
+            "start_type": self.start_type,
+            "source": self.source.columns(),
+            "model": self.model_state,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], agent_state: dict[str, Any] | None) -> "Round":
+        """Return the round whose `state` this is."""
+        dataset = TransferDataset(**state["dataset"], card=state["card"])
+        source = TransferDataset(**state["source"])
+        return cls(dataset, state["start_type"], source, state["model"], agent_state)
+
+    def figures(self) -> dict[str, float]:
+        """Return what curves over iterations show: how much was accepted and kept, and how certain the model is.
+
+        acceptance: share of the newest candidates. kept: share of the trajectories before that passed again.
+        offline_rows, offline_uncertainty: of the dataset. model_error: one-step, on held-out rows, in squared units of
+        the targets' standard deviation.
+        """
+        card = self.dataset.card
+        newest = card["iterations"][-1] if card.get("iterations") else card
+        report = newest["model_report"] if "model_report" in newest else card["model_reports"][-1]
+        again = newest.get("rescored", {"kept": 1, "trajectories": 1})
+        return {
+            "acceptance": float(newest["counts"]["acceptance"]),
+            "kept": again["kept"] / again["trajectories"],
+            "offline_rows": float(len(self.dataset)),
+            "offline_uncertainty": float(self.dataset.uncertainty.mean(dtype=np.float64)),
+            "model_error": float(report["ensemble_mse"]),
+        }
+
 
 def round_of(
     dataset: TransferDataset,
@@ -97,6 +133,9 @@ class DataIteration:
     ensemble, and today's thresholds. "append" keeps all. In both, the whole dataset's uncertainty is the refined
     ensemble's, because a penalty on it is scaled by one quantile of the column. Raises InputError for rows that do not
     fit the task or lack simulator states, and if the meter cannot hold the steps.
+
+    `number` (by default the next one) names the iteration's random streams; give it where an earlier iteration was
+    refused, so that this one does not draw what that one drew.
     """
 
     def __init__(
@@ -110,6 +149,7 @@ class DataIteration:
         target: TransferDataset,
         keep: Keep = "regenerate",
         device: str = "cpu",
+        number: int | None = None,
     ) -> None:
         check_horizon(config, task)
         _check(task, target, keep)
@@ -121,13 +161,19 @@ class DataIteration:
         self.task, self.config, self.meter, self.before, self.target, self.keep = (
             task, config, meter, before, target, keep)  # fmt: skip
         self._tools = Tools(task, open_env, config, streams, device)
-        self._prefix = f"iteration {before.index + 1} "
+        self._number = before.index + 1 if number is None else number
+        self._prefix = f"iteration {self._number} "
         self._stages = Stages(self._plan(), meter, {"model": None})
 
     @property
     def stage_names(self) -> list[str]:
         """The stages' names in order."""
         return self._stages.names
+
+    @property
+    def model_updates(self) -> int:
+        """Gradient steps of the model so far."""
+        return int(self._products["updates"])
 
     def run(self, tick: Tick) -> Round:
         """Go through the stages that are left and return the next round; its card tells of this one as an entry.
@@ -242,7 +288,7 @@ class DataIteration:
     def _card(self, entry: Mapping[str, Any], dataset: TransferDataset) -> dict[str, Any]:
         old, spent, n_target = self.before.dataset.card, self._products["spent"], len(self.target)
         told = {
-            "iteration": self.before.index + 1,
+            "iteration": self._number,
             "keep": self.keep,
             "target": {
                 "steps": n_target,

@@ -14,7 +14,7 @@ from typing import Any
 
 from wombet.errors import InputError
 
-RULES = ("proportional", "integral", "leaky_integral", "schedule", "fixed", "online_only")
+RULES = ("proportional", "integral", "leaky_integral", "schedule", "fixed", "append", "online_only")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,17 @@ class Mixture:
         """z_t, or None before the first measurement."""
         return None if self.error is None or self.scale is None else self.error / max(self.scale, 1e-3)
 
-    def advance(self, progress: float) -> None:
-        """Set the share of the rule "schedule" at a progress of the online phase in [0, 1]."""
+    def advance(self, progress: float, offline_share: float) -> None:
+        """Set the share of the rules that use no TD error.
+
+        "schedule" goes by the progress of the online phase in [0, 1]; "append" by the offline rows' share of all rows,
+        as if they had been put into one buffer.
+        """
         low, high = self.config.mixing_minimum, self.config.mixing_maximum
         if self.config.mixing == "schedule":
             self.fraction = high + (low - high) * min(1.0, max(0.0, progress))
+        elif self.config.mixing == "append":
+            self.fraction = offline_share
 
     def observe(self, mean_absolute_td_error: float, target_std: float, updates: int) -> None:
         """Take a measurement made after `updates` updates of the online phase, and move the share."""

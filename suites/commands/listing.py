@@ -36,7 +36,12 @@ def list_command(
 
 
 def _suites() -> list[dict[str, Any]]:
-    from suites.spec import load_suite, suite_names
+    """The smallest first: what a newcomer can run comes before what needs a cluster; a dataset counts as a long run."""
+    from suites.spec import Suite, load_suite, suite_names
+
+    def size(suite: Suite) -> int:
+        steps = [suite.budgets_of(row).target_steps for row in suite.methods]
+        return len(suite.pairs) * (suite.seeds * sum(steps) + suite.n_datasets * max(50_000, *steps))
 
     return [
         {
@@ -46,7 +51,7 @@ def _suites() -> list[dict[str, Any]]:
             "methods": suite.methods,
             "seeds": suite.seeds,
         }
-        for suite in map(load_suite, suite_names())
+        for suite in sorted(map(load_suite, suite_names()), key=size)
     ]
 
 

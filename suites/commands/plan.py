@@ -50,6 +50,7 @@ def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
             rate = rates.get((run.pair.id, run.method))
             missing_seconds += 0.0 if rate is None else rate * _units(run.to_json())
             unknown += rate is None
+    users = _rows_by_dataset(matrix)
     return {
         "suite": matrix.name,
         "title": matrix.suite.title,
@@ -63,6 +64,8 @@ def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
                 "collection": recipe.collection,
                 "rollouts": recipe.rollouts,
                 "profile": recipe.profile,
+                "seed": recipe.dataset_seed,
+                "rows": users[recipe.id],
                 "built": (store.dataset_folder(recipe.id) / "card.json").is_file(),
             }
             for recipe in matrix.recipes
@@ -73,6 +76,17 @@ def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
         "core_hours_of_missing_cells_with_known_cost": round(missing_seconds / 3600, 3),
         "missing_cells_of_unknown_cost": unknown,
     }
+
+
+def _rows_by_dataset(matrix: "Matrix") -> dict[str, list[str]]:
+    """Rows that are fed a dataset or a part of it, by the dataset's id."""
+    found: dict[str, list[str]] = {}
+    for run in matrix.runs:
+        if run.dataset is not None:
+            rows = found.setdefault(run.dataset.id, [])
+            if run.row not in rows:
+                rows.append(run.row)
+    return found
 
 
 def _units(spec: dict[str, Any]) -> int:
@@ -101,11 +115,13 @@ def _print(plan: dict[str, Any]) -> None:
         row = [[cell for cell in plan["cells"] if (cell["method"], cell["pair"]) == (method, p)] for p in plan["pairs"]]
         table.add_row(method, *(f"{sum(cell['state'] == 'done' for cell in cells)}/{len(cells)}" for cells in row))
     out.print(table)
+    fed = {row for dataset in plan["datasets"] for row in dataset["rows"]}
     for dataset in plan["datasets"]:
         imported = dataset["collection"] == IMPORTED
-        kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}".format(**dataset)
+        kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
+        users = "" if fed == set(dataset["rows"]) else f" for {', '.join(dataset['rows'])}"
         there, missing = ("there", "to import") if imported else ("built", "to build")
-        out.print(f"dataset {dataset['id']} ({kind}): {there if dataset['built'] else missing}")
+        out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")
     if plan["missing"]:
         known = plan["core_hours_of_missing_cells_with_known_cost"]
         out.print(f"{plan['missing']} cells to run: {known:.2f} core-hours by recorded costs", end="")

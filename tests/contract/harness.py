@@ -21,7 +21,7 @@ from wombet.serialization import dumps, loads
 from wombet.streams import Streams
 
 SMALL = {"hidden_width": 16, "batch_size": 8, "n_critics": 2, "target_subset": 2, "utd": 2, "random_steps": 10}
-SMALL |= {"mixing_interval": 5, "calibration_updates": 20}
+SMALL |= {"mixing_interval": 5, "calibration_updates": 20, "iterations": 2}
 BUDGETS = Budgets(target_steps=60, offline_updates=25, source_steps=40)
 
 
@@ -53,8 +53,8 @@ def small_dataset() -> TransferDataset:
     ).relabel(make_task("reacher", "close", horizon=15))
 
 
-def small_knowledge() -> SourceKnowledge:
-    """What a tiny guided build of the same source task leaves behind, with an agent of the size of SMALL."""
+def small_build() -> tuple[TransferDataset, SourceKnowledge]:
+    """A tiny guided build of the same source task, with an agent of the size of SMALL: its data, and what it leaves."""
     task = make_task("reacher", horizon=15)
     config = profile("reacher", "smoke", "guided", "imagined", 15)
     agent = dataclasses.replace(config.agent, hidden_width=16, batch_size=8, layer_norm=False, random_steps=10)
@@ -65,11 +65,19 @@ def small_knowledge() -> SourceKnowledge:
         return MeteredEnv(task.make_env(), meter, streams.child("resets", name).integer)
 
     made = TransferDataBuilder(task, open_env, meter, config, streams).run(lambda **progress: None)
-    return SourceKnowledge(config, made.model_state, made.agent_state, made.card["planner"]["penalty"])
+    knowledge = SourceKnowledge(
+        config, made.model_state, made.agent_state, made.card["planner"]["penalty"], made.source
+    )
+    return made.dataset.relabel(make_task("reacher", "close", horizon=15)), knowledge
 
 
 DATASET = small_dataset()
-KNOWLEDGE = functools.cache(small_knowledge)
+BUILD = functools.cache(small_build)
+
+
+def KNOWLEDGE() -> SourceKnowledge:
+    """What the tiny build leaves behind."""
+    return BUILD()[1]
 
 
 class Run:
@@ -79,17 +87,23 @@ class Run:
         self.kind = method(name)
         fields = {field.name for field in dataclasses.fields(self.kind.Config)}
         config = make_config(self.kind.Config, {key: value for key, value in SMALL.items() if key in fields}, name)
-        resets = Streams(seed).child("resets")
+        resets, needs_dataset = Streams(seed).child("resets"), self.kind.capabilities.needs_dataset
+        dataset = DATASET if needs_dataset else None
+        if self.kind.capabilities.source_steps_online:
+            dataset = BUILD()[0]
         source, target = make_task("reacher", horizon=15), make_task("reacher", "close", horizon=15)
         self.meters = {"source": Meter(0, "source"), "target": Meter(0, "target")}
         self.problem = Problem(
             source=source,
             target=target,
-            dataset=DATASET if self.kind.capabilities.needs_dataset else None,
+            dataset=dataset,
             budgets=BUDGETS,
             source_env=MeteredEnv(source.make_env(), self.meters["source"], lambda i: resets.integer("source", i)),
             target_env=MeteredEnv(target.make_env(), self.meters["target"], lambda i: resets.integer("target", i)),
-            knowledge=KNOWLEDGE if self.kind.capabilities.needs_dataset else None,
+            knowledge=KNOWLEDGE if needs_dataset else None,
+            open_source=lambda name: MeteredEnv(
+                source.make_env(), self.meters["source"], lambda i: resets.integer("source", name, i)
+            ),
         )
         self.adapter = self.kind(self.problem, config, Streams(seed).child("method"), "cpu")
         self.ticks = 0
@@ -114,7 +128,7 @@ class Run:
         phases = self.kind.capabilities.phases
         while self.phase_index < len(phases):
             phase = phases[self.phase_index]
-            if phase is Phase.SOURCE:
+            if phase is Phase.SOURCE or (phase is Phase.ONLINE and self.kind.capabilities.source_steps_online):
                 self.meters["source"].budget = BUDGETS.source_steps
             if phase is Phase.ONLINE:
                 self.meters["target"].budget = BUDGETS.target_steps
@@ -123,14 +137,13 @@ class Run:
         return self
 
     def state(self) -> bytes:
-        """Everything that decides the future of the run."""
+        """Everything that decides the future of the run; ticks do not, since work that was stopped may begin again."""
         return dumps(
             {
                 "adapter": self.adapter.state(),
                 "meters": {name: meter.count for name, meter in self.meters.items()},
                 "envs": [self.problem.source_env.state(), self.problem.target_env.state()],
                 "phase_index": self.phase_index,
-                "ticks": self.ticks,
                 "updates": self.updates,
             }
         )
@@ -143,7 +156,7 @@ class Run:
             self.meters[name].count = count
         self.problem.source_env.restore(state["envs"][0])
         self.problem.target_env.restore(state["envs"][1])
-        self.phase_index, self.ticks, self.updates = state["phase_index"], state["ticks"], state["updates"]
+        self.phase_index, self.updates = state["phase_index"], state["updates"]
         return self
 
 

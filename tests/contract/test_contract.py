@@ -36,18 +36,21 @@ def test_actions_are_a_batch_of_float32_within_bounds_and_acting_changes_nothing
 
 
 def test_it_spends_its_budgets_to_the_step(name: str) -> None:
-    phases = method(name).capabilities.phases
+    capabilities = method(name).capabilities
+    phases, visits = capabilities.phases, Phase.SOURCE in capabilities.phases or capabilities.source_steps_online
     run = Run(name).train()
     assert run.meters["target"].count == (BUDGETS.target_steps if Phase.ONLINE in phases else 0)
-    assert run.meters["source"].count == (BUDGETS.source_steps if Phase.SOURCE in phases else 0)
+    assert run.meters["source"].count == (BUDGETS.source_steps if visits else 0)
     if phases == (Phase.OFFLINE,):
         assert run.updates == BUDGETS.offline_updates
 
 
-def test_it_takes_no_target_step_before_the_online_phase(name: str) -> None:
+def test_it_takes_no_step_of_a_task_outside_its_phases(name: str) -> None:
     def check(run: Run) -> None:
         phase = method(name).capabilities.phases[run.phase_index]
         assert phase is Phase.ONLINE or run.meters["target"].count == 0
+        if Phase.SOURCE not in method(name).capabilities.phases and phase is not Phase.ONLINE:
+            assert run.meters["source"].count == 0
 
     Run(name).train(in_tick=check)
 

@@ -100,3 +100,25 @@ def test_joined_parts_keep_their_rows_and_get_episodes_of_their_own():
     rows.validate(task)
     assert len(rows.episode_starts) == sum(len(part.episode_starts) for part in parts)
     assert np.array_equal(rows.obs[40:80], parts[1].obs)
+
+
+@pytest.mark.parametrize("steps", [19, 20, 21, 40])
+def test_rows_recorded_so_far_survive_a_stop_also_between_two_episodes(steps: int):
+    task = make_task("reacher", horizon=20)
+    actions = np.random.default_rng(0).uniform(-1, 1, (60, 2)).astype(np.float32)
+    envs = [opener(task, Meter())("same") for _ in range(3)]
+    whole, stopped, resumed = envs
+    recorders = [recorded(env) for env in envs]
+    for action in actions:
+        whole.step(action)
+    for action in actions[:steps]:
+        stopped.step(action)
+    so_far = recorders[1].rows(task)
+    so_far.validate(task)
+    assert len(so_far) == steps
+    resumed.restore(loads(dumps(stopped.state())))
+    for action in actions[steps:]:
+        resumed.step(action)
+    expected, found = recorders[0].take(task), recorders[2].take(task)
+    for name, column in expected.columns().items():
+        assert np.array_equal(column, found.columns()[name]), name

@@ -6,10 +6,10 @@ import torch
 from small_recipes import builder, guided_config, nothing, small_config
 
 from suites.tasks.task import make_task
-from wombet.controls import CONTROLS, PolicyPilot, policy_rollouts, taken
+from wombet.controls import CONTROLS, MATCHED, RULES, PolicyPilot, matched_parts, policy_rollouts, taken
 from wombet.dataset import TransferDataset
 from wombet.generation import Generated
-from wombet.rollouts import Starts
+from wombet.rollouts import Rollouts, Starts
 
 
 def silent(**_: object) -> None:
@@ -26,15 +26,15 @@ def rows_of(data: TransferDataset) -> set[bytes]:
 
 
 def test_every_part_has_as_many_rows_as_the_accepted_one_and_is_the_source_tasks(guided: Generated):
-    assert tuple(guided.parts) == CONTROLS
-    for part in guided.parts.values():
-        assert len(part) == len(guided.dataset)
+    assert tuple(guided.parts) == (*CONTROLS, *MATCHED)
+    for name, part in guided.parts.items():
+        assert len(part) == len(guided.dataset) or name in MATCHED
         part.validate(make_task("reacher", horizon=20))
 
 
 def test_the_card_lists_the_parts_with_their_figures(guided: Generated):
     entries = guided.card["parts"]
-    assert set(entries) == {"accepted", *CONTROLS}
+    assert set(entries) == {"accepted", *CONTROLS, *MATCHED}
     for name, part in (("accepted", guided.dataset), *guided.parts.items()):
         assert entries[name]["rows"] == len(part)
         assert entries[name]["missing_rows"] == 0
@@ -44,7 +44,24 @@ def test_the_card_lists_the_parts_with_their_figures(guided: Generated):
 
 
 def test_without_an_agent_there_is_no_policy_to_roll_out():
-    assert set(builder(small_config()).run(silent).parts) == {"unfiltered", "source"}
+    assert set(builder(small_config()).run(silent).parts) == {"unfiltered", "source", *MATCHED}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_of_the_filter_are_compared_on_one_pool_at_the_same_number(rule: str):
+    changes = {"matched_fraction": 0.5, "early_fraction": 0.5}
+    generated = builder(small_config(**changes)).run(silent)
+    part = generated.parts[f"matched-{rule}"]
+    assert generated.card["parts"][f"matched-{rule}"]["episodes"] == len(part.episode_starts) == 6
+    same = builder(small_config(filter_rule=rule, selection="matched", **changes)).run(silent)
+    for name, column in same.dataset.columns().items():
+        assert np.array_equal(column, part.columns()[name]), name
+
+
+def test_with_fewer_usable_candidates_than_the_rules_are_to_keep_they_keep_them_all():
+    rollouts = Rollouts(episodes(3, 2), np.array([3, 2, 0, 0]), np.zeros(4, np.int64))
+    parts = matched_parts(rollouts, 0.9, np.random.default_rng(0))
+    assert [len(part) for part in parts.values()] == [5] * 4
 
 
 def test_unfiltered_trajectories_come_from_the_candidates_whatever_the_filter_says():

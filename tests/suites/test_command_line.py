@@ -223,6 +223,26 @@ def test_everything_there_is_can_be_listed(wombet: Program, what: str) -> None:
     assert all(next(iter(row.values())) in out for row in rows)
 
 
+def test_a_plan_says_which_rows_each_dataset_is_for(wombet: Program, tmp_path: Path) -> None:
+    plan = json.loads(wombet("plan", "ablations-pocket", "--store", tmp_path, "--json")[1])
+    users = {tuple(dataset["rows"]) for dataset in plan["datasets"]}
+    alone = {"planning-0", "planning-5", "executed", "u-aleatoric", "u-pairwise"}
+    alone |= {"threshold-return", "threshold-uncertainty", "threshold-none"}
+    assert {(row,) for row in alone} < users
+    assert users - {(row,) for row in alone} == {tuple(row for row in plan["methods"] if row not in alone)}
+    assert len(plan["datasets"]) == 2 * (len(alone) + 1)
+    out = wombet("plan", "ablations-pocket", "--store", tmp_path)[1]
+    assert "(guided, executed, profile quick, seed 1) for executed: to build" in " ".join(out.split())
+
+
+def test_suites_are_listed_from_the_smallest_to_those_for_a_cluster(wombet: Program) -> None:
+    names = [row["suite"] for row in json.loads(wombet("list", "suites", "--json")[1])]
+    assert names[:2] == ["smoke", "quickstart"]
+    sizes = [suite.budgets.target_steps > 100_000 for suite in map(load_suite, names)]
+    assert sizes == sorted(sizes)
+    assert sum(sizes) >= 5
+
+
 def test_a_selection_runs_only_its_cells_and_the_manifest_names_all(wombet: Program, tmp_path: Path) -> None:
     code, _, _ = wombet(
         "run", "smoke", "--store", tmp_path, "--methods", "zero", "--seeds", 1, "--executor", "inline", "--no-report"

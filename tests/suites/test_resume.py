@@ -1,6 +1,8 @@
 """Killed or stopped anywhere and continued: the same bytes as if nothing had happened."""
 
+import dataclasses
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -19,8 +21,9 @@ from suites.outcome import Outcome
 from suites.pacing import Pace
 from suites.runner import run_cell
 from suites.spec import RunSpec
-from suites.store import Store
+from suites.store import Store, read_rows
 from tests.suites import cells
+from wombet.dataset import load_card
 from wombet.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("probes")
@@ -108,6 +111,43 @@ def test_a_run_that_is_killed_again_and_again_equals_one_that_was_not(
         run_killed(spec, store, ticks)
     assert run_cell(spec, store).ending == "done"
     assert cells.results(store.run_folder(spec.folder)) == expected
+
+
+def iterated(**config: Any) -> RunSpec:
+    """A run that generates again after half of its target steps."""
+    spec = cells.cell("wombet-iterated", iterations=2, mixing_interval=5, calibration_updates=10, **config)
+    return dataclasses.replace(spec, budgets=dataclasses.replace(spec.budgets, source_steps=40))
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_run_that_ends_in_the_middle_of_a_regeneration_equals_one_that_did_not(
+    end: str, store: Store, undisturbed: Any, checkpoint_every: Callable[[int], None]
+) -> None:
+    spec, folder = iterated(), store.run_folder(iterated().folder)
+    expected = undisturbed(spec)
+    checkpoint_every(4)
+    seen = set()
+    for ticks in (33, 14, 30):
+        if end == "killed":
+            run_killed(spec, store, ticks)
+        else:
+            assert run_cell(spec, store, stop=stop_after(ticks)).ending == "preempted"
+        state = next(Checkpoints(folder / "checkpoint").load())
+        seen.add((state["target"]["steps"], state["source"]["steps"] > 0))
+    assert (30, True) in seen, "no end fell into the regeneration"
+    assert run_cell(spec, store).ending == "done"
+    assert cells.results(folder) == expected
+    last = read_rows(folder / "evals.jsonl")[-1]
+    assert last["source_steps"] == load_card(store.dataset_folder(spec.dataset.id))["source_steps"]["total"] + 40
+
+
+def test_one_iteration_gives_the_files_of_plain_wombet(store: Store, undisturbed: Any) -> None:
+    alone, plain = cells.cell("wombet-iterated", iterations=1), cells.cell("wombet")
+    ours, theirs = undisturbed(alone), undisturbed(plain)
+    assert ours["evals.jsonl"] == theirs["evals.jsonl"]
+    assert ours["train.jsonl"] == theirs["train.jsonl"]
+    done = [json.loads(each["done.json"]) for each in (ours, theirs)]
+    assert done[0]["state_sha256"] == done[1]["state_sha256"]
 
 
 @pytest.mark.parametrize("name", RUNS)

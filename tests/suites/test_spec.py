@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -193,3 +194,88 @@ def test_a_part_of_a_suite_can_be_chosen_by_name() -> None:
     ):
         with pytest.raises(InputError, match=sentence):
             matrix.select(*arguments)
+
+
+def test_generation_settings_go_in_front_of_the_profiles_and_the_budget_follows() -> None:
+    data = {
+        "collection": "guided",
+        "profile": "smoke",
+        "generation": {"early_fraction": 0.5, "planner": {"horizon": 3}},
+    }
+    pairs = [{"family": "reacher", "level": "close", "data": {"generation": {"planner": {"population": 20}}}}]
+    changes = {"generation": {"planner": {"penalty_scale": 0.0}, "random_steps": 900}}
+    content = with_variants(free={"method": "wombet", "data": changes}) | {"data": data, "pairs": pairs}
+    runs = {run.row: run for run in build_matrix(parse_suite(content, "x")).runs if run.seed == 0}
+    plain, free = runs["wombet"].dataset.config, runs["free"].dataset.config
+    assert (plain["early_fraction"], plain["planner"]["horizon"], plain["planner"]["population"]) == (0.5, 3, 20)
+    assert (free["early_fraction"], free["planner"]["horizon"], free["planner"]["population"]) == (0.5, 3, 20)
+    assert (plain["planner"]["penalty_scale"], free["planner"]["penalty_scale"]) == (1.0, 0.0)
+    assert free["source_steps"] - plain["source_steps"] == 900 - plain["random_steps"] > 0
+    assert runs["free"].dataset.id != runs["wombet"].dataset.id
+    assert runs["free"].config == runs["wombet"].config
+
+
+def test_a_variant_may_have_its_data_made_otherwise() -> None:
+    content = with_variants(real={"method": "wombet", "data": {"rollouts": "executed"}})
+    matrix = build_matrix(parse_suite(content, "x"))
+    recipes = {run.row: run.dataset for run in matrix.runs if run.seed == 1 and run.dataset}
+    assert (recipes["wombet"].rollouts, recipes["real"].rollouts) == ("imagined", "executed")
+    assert {recipe.profile for recipe in recipes.values()} == {"smoke"}
+    assert len(matrix.recipes) == 2
+
+
+@pytest.mark.parametrize(
+    ("variant", "sentence"),
+    [
+        ({"method": "wombet", "data": {"rollout": "executed"}}, "variant v: data has no entry 'rollout'; did you mean"),
+        ({"method": "wombet", "data": {"generation": {"earli": 1}}}, "data.generation: there is no field 'earli'"),
+        ({"method": "wombet", "data": {"generation": {"planner": {"horizon": 0}}}}, "horizon is 0"),
+        ({"method": "wombet", "data": {"generation": {"rollouts": "executed"}}}, "set data.rollouts instead"),
+        ({"method": "wombet", "data": {"generation": 3}}, "generation is 3"),
+        ({"method": "wombet", "data": {"generation": {"source_steps": 9}}}, "source_steps is 9"),
+        ({"method": "sac", "data": {"rollouts": "executed"}}, "sac is given no data; leave data out"),
+        ({"method": "wombet", "data_part": "matched-al"}, "did you mean 'matched-dual'"),
+    ],
+)
+def test_bad_data_of_a_variant_is_said_in_one_sentence(variant: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        build_matrix(parse_suite(with_variants(v=variant), "x"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_method_that_generates_again_has_the_source_steps_that_this_can_take() -> None:
+    content = changed(methods=["wombet", "wombet-iterated"], config={"wombet-iterated": {"iterations": 3}})
+    runs = {run.row: run for run in build_matrix(parse_suite(content, "x")).runs if run.seed == 0}
+    config = runs["wombet-iterated"].dataset.config
+    again = config["calibration_trajectories"] * min(config["calibration_steps"], config["trajectory_steps"])
+    assert runs["wombet-iterated"].budgets.source_steps == 2 * again > 0
+    assert runs["wombet"].budgets.source_steps == 0
+    content["config"]["wombet-iterated"]["iterations"] = 1
+    alone = build_matrix(parse_suite(content, "x")).runs
+    assert {run.budgets.source_steps for run in alone} == {0}
+
+
+def test_every_ablation_of_the_documentation_is_a_row_of_the_suite_it_names() -> None:
+    text = (CATALOG.parents[1] / "docs" / "ablations.md").read_text()
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    lines = [cells for cells in table if "paper-fig" in cells[2] or "ablations" in cells[2]]
+    named: dict[str, set[str]] = {}
+    for _, _, names, rows in lines:
+        for name in re.findall(r"`([a-z0-9-]+)`", names):
+            known = set(load_suite(name).methods)
+            assert set(re.findall(r"`([a-z0-9-]+)`", rows)) <= known, name
+            named.setdefault(name, set()).update(re.findall(r"`([a-z0-9-]+)`", rows))
+    for name in ("paper-fig5", "ablations"):
+        assert named[name] == set(load_suite(name).methods)
+    for name in ("paper-fig5", "paper-fig6"):
+        assert load_suite(name).methods == load_suite(f"{name}-pocket").methods
+
+
+@pytest.mark.parametrize("name", ["paper-fig2", "data-controls"])
+def test_rows_that_go_on_from_the_source_agent_have_its_sizes_in_every_suite(name: str) -> None:
+    for size in (name, f"{name}-pocket"):
+        runs = {run.row: run for run in build_matrix(load_suite(size)).runs}
+        for row in {"wombet-from-source", "sac-continued"} & set(runs):
+            agent = runs[row].dataset.config["agent"]
+            for field in ("hidden_width", "n_critics", "layer_norm"):
+                assert runs[row].config[field] == agent[field], (size, row, field)

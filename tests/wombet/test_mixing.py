@@ -57,10 +57,18 @@ def test_fixed_and_online_only_and_schedule_listen_to_no_error() -> None:
     mixture = Mixture(MixingConfig(mixing="schedule"))
     shares = []
     for progress in (0.0, 0.5, 1.0):
-        mixture.advance(progress)
+        mixture.advance(progress, 0.5)
         shares.append(mixture.fraction)
     assert shares == pytest.approx([0.75, 0.40, 0.05])
     assert not mixture.measures
+
+
+def test_append_takes_offline_rows_by_their_share_of_all_rows() -> None:
+    mixture = Mixture(MixingConfig(mixing="append"))
+    for share in (0.99, 0.4, 0.01):
+        mixture.observe(10.0, 1.0, updates=9999)
+        mixture.advance(0.5, share)
+        assert mixture.fraction == share
 
 
 def test_restored_it_goes_on_as_if_never_stopped() -> None:
