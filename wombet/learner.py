@@ -25,6 +25,7 @@ from wombet.networks import (
     policy_backward,
     sample_policy,
     select,
+    value_bound,
 )
 from wombet.optimizer import Adam
 
@@ -216,6 +217,18 @@ class ActorCritic:
         y = self.target(batch, self._draw_noise(batch.obs, generator), subset)
         q = critic_forward(self.critics.views, batch.obs, batch.action)[0]
         return (q - y).abs().mean(0), y
+
+    def values(self, batch: Batch) -> Tensor:
+        """Return the critics' values (N, n) of a batch's pairs."""
+        return critic_forward(self.critics.views, batch.obs, batch.action)[0]
+
+    def value_bound(self) -> Tensor:
+        """Return what no |Q| of each critic can exceed whatever its input, (N,), equation (8); for LayerNorm critics.
+
+        |Q| <= |w| (sqrt(width) max|gain| + |shift|) + |b| of the last hidden layer and the head. Raises InputError for
+        critics without LayerNorm, which have no bound.
+        """
+        return value_bound(self.critics.views)
 
     def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return actions (n, action_dim) for obs (n, obs_dim): tanh(mean), or a sample if a generator is given."""

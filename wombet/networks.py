@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wombet.errors import InputError
+
 Views = Mapping[str, Tensor]
 
 LAYER_NORM_EPSILON = 1e-5
@@ -147,6 +149,15 @@ def critic_forward(views: Views, obs: Tensor, action: Tensor) -> tuple[Tensor, T
     """
     trunk = _trunk_forward(views, torch.cat((obs, action), -1))
     return _head_forward(views, trunk).squeeze(1), trunk
+
+
+def value_bound(views: Views) -> Tensor:
+    """Return |w| (sqrt(h) max|gain| + |shift|) + |b| of each critic's second layer and head, (N,), equation (8)."""
+    if "gain2" not in views:
+        raise InputError("critics without LayerNorm have no bound; set layer_norm")
+    width = views["weight3"].shape[-1]
+    activations = math.sqrt(width) * views["gain2"].abs().amax((1, 2)) + views["shift2"].norm(dim=(1, 2))
+    return views["weight3"].norm(dim=(1, 2)) * activations + views["bias3"].abs().sum((1, 2))
 
 
 def critic_backward(views: Views, trunk: Trunk, d_q: Tensor, gradient: Views) -> None:
