@@ -61,6 +61,10 @@ def make_dataset(family: str) -> TransferDataset:
     """Return the family's generated data of seed 0, relabelled for the target task."""
     task = make_task(family)
     config = profile(family, "quick", "pure", "imagined" if family == "reacher" else "executed", task.horizon)
+    if family == "cartpole":
+        planner = replace(config.planner, population=32, iterations=2)
+        small = {"planned_episodes": 4, "refits": 2, "n_trajectories": 60, "calibration_trajectories": 10}
+        config = replace(config, planner=planner, **small)
     streams, meter = Streams(0).child("data"), Meter(config.source_steps, "source")
 
     def open_env(name: str) -> MeteredEnv:
