@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wombet.ensemble_network import has_bfloat16_unit
 from wombet.errors import InputError
 from wombet.networks import (
     FlatParameters,
@@ -30,6 +31,7 @@ from wombet.networks import (
 from wombet.optimizer import Adam
 
 Aggregate = Literal["min", "mean", "subset_min"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class LearnerConfig:
         "min"  # what the actor maximises: min of all critics (SAC), mean (RLPD), min of a subset
     )
     backup_entropy: bool = True  # whether the critics' target holds the entropy term (SAC)
+    precision: Precision = "float32"  # of an update's wide matrix products; "bfloat16" where the hardware has it (ours)
 
     def __post_init__(self) -> None:
         for name in ("hidden_width", "n_critics", "target_subset", "batch_size", "utd"):
@@ -72,6 +75,8 @@ class LearnerConfig:
             repr(self.actor_aggregate),
             f"one of {', '.join(get_args(Aggregate))}",
         )
+        known = ", ".join(get_args(Precision))
+        _require(self.precision in get_args(Precision), "precision", repr(self.precision), f"one of {known}")
 
 
 def _require(holds: bool, name: str, value: object, right: str) -> None:
@@ -116,6 +121,12 @@ class ActorCritic:
             raise InputError(f"obs_dim is {obs_dim} and action_dim is {action_dim}; both must be at least 1")
         if generator.device.type != self.device.type:
             raise InputError(f"the generator is on {generator.device} and the learner on {device}; use one device")
+        if config.precision == "bfloat16" and not has_bfloat16_unit(self.device):
+            raise InputError(
+                f"the learner's precision is bfloat16, and this machine's {self.device.type} has no bfloat16 unit "
+                '(avx512_bf16 or amx on a processor); use "float32"'
+            )
+        self._wide = torch.bfloat16 if config.precision == "bfloat16" else dtype
         shapes = critic_shapes(config.n_critics, obs_dim + action_dim, config.hidden_width, config.layer_norm)
         self.actor = FlatParameters(actor_shapes(obs_dim, config.hidden_width, action_dim), dtype, self.device)
         self.critics = FlatParameters(shapes, dtype, self.device)
@@ -172,9 +183,9 @@ class ActorCritic:
 
         y = r + discount (1 - terminated) (min over the subset of target critics - temperature log prob) - penalty.
         """
-        sample = sample_policy(actor_forward(self.actor.views, batch.next_obs)[0], noise)
+        sample = sample_policy(actor_forward(self.actor.views, batch.next_obs, self._wide)[0], noise)
         views = self.targets.views if subset is None else select(self.targets.views, subset)
-        value = critic_forward(views, batch.next_obs, sample.action.T)[0].amin(0)
+        value = critic_forward(views, batch.next_obs, sample.action.T, self._wide)[0].amin(0)
         if self.config.backup_entropy:
             value = value - self.temperature * sample.log_prob
         return batch.reward + self.config.discount * (1 - batch.terminated) * value - batch.penalty
@@ -182,7 +193,7 @@ class ActorCritic:
     def critic_gradient(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> dict[str, Tensor]:
         """Write the gradient of the mean over critics and rows of (Q - y)^2; return the loss and the mean of Q."""
         y = self.target(batch, noise, subset)
-        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action)
+        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action, self._wide)
         error = q - y
         critic_backward(self.critics.views, trunk, error * (2 / error.numel()), self._critic_gradient.views)
         return {"critic_loss": error.square().mean(), "q_mean": q.mean()}
@@ -195,10 +206,10 @@ class ActorCritic:
         The latter is that of temperature * (-log prob - target entropy), with the sample held fixed.
         """
         rows = len(batch.obs)
-        head, trunk = actor_forward(self.actor.views, batch.obs)
+        head, trunk = actor_forward(self.actor.views, batch.obs, self._wide)
         sample = sample_policy(head, noise)
         views = self.critics.views if subset is None else select(self.critics.views, subset)
-        q, critic_trunk = critic_forward(views, batch.obs, sample.action.T)
+        q, critic_trunk = critic_forward(views, batch.obs, sample.action.T, self._wide)
         if self.config.actor_aggregate == "mean":
             d_q = torch.full_like(q, -1 / q.numel())
             d_action = critic_action_gradient(views, critic_trunk, d_q, self.action_dim)
@@ -217,6 +228,11 @@ class ActorCritic:
         y = self.target(batch, self._draw_noise(batch.obs, generator), subset)
         q = critic_forward(self.critics.views, batch.obs, batch.action)[0]
         return (q - y).abs().mean(0), y
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return actions (n, action_dim) drawn for obs (n, obs_dim), and their log densities (n,)."""
+        drawn = sample_policy(actor_forward(self.actor.views, obs)[0], self._draw_noise(obs, generator))
+        return drawn.action.T.contiguous(), drawn.log_prob
 
     def values(self, batch: Batch) -> Tensor:
         """Return the critics' values (N, n) of a batch's pairs."""
