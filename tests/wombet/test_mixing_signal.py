@@ -54,7 +54,7 @@ def test_online_over_offline_is_held_against_the_error_on_offline_rows() -> None
     error, scale = own.measure()
     everything = error_of(own.learner, own.offline.sample(np.arange(50)))
     assert error == pytest.approx(error_of(own.learner, own.online.last(SIGNAL_ROWS)).mean(), rel=1e-5)
-    assert scale == pytest.approx(everything.mean(), abs=5 * everything.std() / SIGNAL_ROWS**0.5)
+    assert scale == pytest.approx(everything.mean(), abs=float(5 * everything.std() / SIGNAL_ROWS**0.5))
     assert scale > 2 * error
 
 
