@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wombet.learner import ActorCritic, Batch
 
@@ -37,7 +37,8 @@ class EagerCritics:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        targets, critics = list(self.targets.parameters()), list(self.critics.parameters())
+        targets: list[Tensor] = list(self.targets.parameters())
+        critics: list[Tensor] = list(self.critics.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(targets, critics, config.tau)
 

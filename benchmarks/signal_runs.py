@@ -1,11 +1,13 @@
 """Runs of the mixing-signal study: four critics of one policy that differ only in how well they were fitted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from suites.tasks import Task, make_task
@@ -18,7 +20,7 @@ from wombet.mixing import SIGNALS, Mixture
 from wombet.mixing_signal import SignalMeter
 from wombet.networks import actor_forward, sample_policy
 from wombet.profiles import profile
-from wombet.replay import draw_mixed
+from wombet.replay import ReplayBuffer, draw_mixed
 from wombet.streams import Streams
 
 LEVEL = "close"
@@ -63,8 +65,8 @@ def make_dataset(family: str) -> TransferDataset:
     config = profile(family, "quick", "pure", "imagined" if family == "reacher" else "executed", task.horizon)
     if family == "cartpole":
         planner = replace(config.planner, population=32, iterations=2)
-        small = {"planned_episodes": 4, "refits": 2, "n_trajectories": 60, "calibration_trajectories": 10}
-        config = replace(config, planner=planner, **small)
+        config = replace(config, planner=planner, planned_episodes=4, refits=2)
+        config = replace(config, n_trajectories=60, calibration_trajectories=10)
     streams, meter = Streams(0).child("data"), Meter(config.source_steps, "source")
 
     def open_env(name: str) -> MeteredEnv:
@@ -72,6 +74,19 @@ def make_dataset(family: str) -> TransferDataset:
 
     made = TransferDataBuilder(task, open_env, meter, config, streams).run(lambda **_: None)
     return made.dataset.relabel(make_task(family, LEVEL))
+
+
+class WatchedBuffer(ReplayBuffer):
+    """Tells of every transition before it is stored."""
+
+    def __init__(self, capacity: int, obs_dim: int, action_dim: int, notice: Callable[[Batch], None]) -> None:
+        super().__init__(capacity, obs_dim, action_dim)
+        self.notice = notice
+
+    def add(self, *row: Any) -> None:
+        """Tell of it, and store it."""
+        self.notice(Batch(*(torch.as_tensor(np.asarray(x, np.float32)).unsqueeze(0) for x in row)))
+        super().add(*row)
 
 
 class StudyRun:
@@ -86,6 +101,7 @@ class StudyRun:
         self.task = make_task(family, LEVEL)
         self.streams = Streams(seed).child("signal study", family)
         self.agent = TransferAgent(self.task.obs_dim, self.task.action_dim, CONFIG, self.streams, dataset)
+        self.agent.online = WatchedBuffer(STEPS, self.task.obs_dim, self.task.action_dim, self._notice)
         self.learners = {"learned": self.agent.learner}
         for name in CRITICS[1:]:
             generator = self.streams.torch(name)
@@ -105,16 +121,6 @@ class StudyRun:
         """Train to the last checkpoint and return the readings of all critics at all of them."""
         env = MeteredEnv(self.task.make_env(), Meter(STEPS, "target"), self.streams.child("resets").integer)
         readings: list[Reading] = []
-        store = self.agent.online.add
-
-        def store_noted(*row: Any) -> None:
-            if self.agent.steps >= RANDOM_STEPS:
-                batch = Batch(*(torch.as_tensor(np.asarray(x, np.float32)).unsqueeze(0) for x in row))
-                for meter in self.meters.values():
-                    meter.note(batch)
-            store(*row)
-
-        self.agent.online.add = store_noted  # type: ignore[method-assign]
 
         def tick(**_: Any) -> None:
             self._follow()
@@ -127,6 +133,11 @@ class StudyRun:
         self.agent.finetune(env, STEPS, tick)
         env.close()
         return readings
+
+    def _notice(self, row: Batch) -> None:
+        if self.agent.steps >= RANDOM_STEPS:
+            for meter in self.meters.values():
+                meter.note(row)
 
     def _follow(self) -> None:
         """Train the other critics towards the agent's present policy."""
@@ -207,5 +218,4 @@ def held_out_returns(
 
 def rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Return Spearman's correlation."""
-    ranks = [np.argsort(np.argsort(values)).astype(np.float64) for values in (x, y)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(x, y).statistic)

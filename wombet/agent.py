@@ -155,8 +155,8 @@ class TransferAgent:
         if not penalises_online_rows(self.config) or self.world_model is None:
             return 0.0
         device = self.world_model.device
-        rows = (torch.from_numpy(np.asarray(x, np.float32)).unsqueeze(0).to(device) for x in (obs, action))
-        return self.penalty_scale * float(self.world_model.uncertainty(*rows))
+        state, chosen = (torch.from_numpy(np.asarray(x, np.float32)).unsqueeze(0).to(device) for x in (obs, action))
+        return self.penalty_scale * float(self.world_model.uncertainty(state, chosen))
 
     def _row(self, *values: Any) -> Batch:
         device = self.learner.device

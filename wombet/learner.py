@@ -1,4 +1,8 @@
-"""The actor-critic core that WOMBET and the SAC-like methods share: SAC with a critic ensemble (SAC, REDQ, RLPD)."""
+"""The actor-critic core that WOMBET and the SAC-like methods share: SAC with a critic ensemble (SAC, REDQ, RLPD).
+
+Equation numbers, here and elsewhere in this package: (7) the robust target, (8) the bound of a LayerNorm critic, (9)
+the minimum over a subset Z of the target critics; SAC's are those of Haarnoja et al. 2018 (arXiv 1812.05905).
+"""
 
 import math
 from collections.abc import Sequence
@@ -163,15 +167,15 @@ class ActorCritic:
         return {name: value.clone() for name, value in metrics.items()}  # ordinary tensors again
 
     def critic_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move the critics one Adam step and the targets one Polyak step."""
-        subset = self._draw_subset(self.generator)
+        """Move the critics one Adam step towards (7) and the targets one Polyak step."""
+        subset = self._draw_subset(self.generator)  # Z of (9)
         metrics = self.critic_gradient(batch, self._draw_noise(batch.obs, self.generator), subset)
         self._critic_adam.step(self._critic_gradient.vector)
         self.targets.vector.lerp_(self.critics.vector, self.config.tau)
         return metrics
 
     def actor_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move the actor and then, on the same sample, the temperature one Adam step."""
+        """Move the actor (SAC, equation (9)) and then, on the same sample, the temperature (SAC, equation (18))."""
         subset = self._draw_subset(self.generator) if self.config.actor_aggregate == "subset_min" else None
         metrics, d_log_temperature = self.actor_gradient(batch, self._draw_noise(batch.obs, self.generator), subset)
         self._actor_adam.step(self._actor_gradient.vector)
@@ -179,16 +183,17 @@ class ActorCritic:
         return metrics
 
     def target(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Return the critics' target (n,), equation (7), for standard normal noise (action_dim, n).
+        """Return the critics' target (n,), equations (7) and (9), for standard normal noise (action_dim, n).
 
-        y = r + discount (1 - terminated) (min over the subset of target critics - temperature log prob) - penalty.
+        y = r + discount (1 - terminated) (min over Z of Q'(s', a') - temperature log prob(a')) - lambda_Q m u,
+        with a' drawn from the policy at s', Z the subset of target critics, and the last term the batch's `penalty`.
         """
         sample = sample_policy(actor_forward(self.actor.views, batch.next_obs, self._wide)[0], noise)
         views = self.targets.views if subset is None else select(self.targets.views, subset)
-        value = critic_forward(views, batch.next_obs, sample.action.T, self._wide)[0].amin(0)
+        value = critic_forward(views, batch.next_obs, sample.action.T, self._wide)[0].amin(0)  # (9)
         if self.config.backup_entropy:
             value = value - self.temperature * sample.log_prob
-        return batch.reward + self.config.discount * (1 - batch.terminated) * value - batch.penalty
+        return batch.reward + self.config.discount * (1 - batch.terminated) * value - batch.penalty  # (7)
 
     def critic_gradient(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> dict[str, Tensor]:
         """Write the gradient of the mean over critics and rows of (Q - y)^2; return the loss and the mean of Q."""
