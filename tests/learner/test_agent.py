@@ -132,6 +132,7 @@ def test_stopped_and_resumed_it_equals_the_run_that_was_never_stopped(signal: st
 def test_signals_change_the_share_and_nothing_else_of_the_randomness() -> None:
     states = {signal: Run(replace(SMALL, mixing_signal=signal)).train() for signal in SIGNALS}
     assert len({run.state() for run in states.values()}) == 3
+    assert all(np.isfinite(run.metrics[STEPS]["mixing_signal"]) for run in states.values())
     warm_up = [run.agent.online.last(STEPS).obs[:10].numpy().tobytes() for run in states.values()]
     assert len(set(warm_up)) == 1
 

@@ -77,8 +77,8 @@ def test_unseen_over_spread_is_the_error_of_rows_as_they_arrived_since_the_last_
 def test_measuring_leaves_training_alone_and_a_restored_meter_goes_on(signal: str) -> None:
     own, other = meter(signal), meter(signal)
     before = dumps(own.learner.state())
-    row = own.offline.sample(np.array([0]))
-    own.note(row)
+    row, earlier = own.offline.sample(np.array([0])), own.offline.sample(np.array([1]))
+    own.note(earlier)
     other.restore(loads(dumps(own.state())))
     for one in (own, other):
         one.note(row)
