@@ -7,11 +7,12 @@ import numpy as np
 
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.config import config_dict
-from baselines.knowledge import continue_from_source
-from wombet.agent import AgentConfig, TransferAgent
+from baselines.knowledge import continue_from_source, knowledge_of, tools_of
+from wombet.agent import AgentConfig, TransferAgent, penalises_online_rows
 from wombet.errors import InputError
 from wombet.learner import Aggregate, LearnerConfig
 from wombet.streams import Streams
+from wombet.world_model import WorldModel
 
 _TEMPERATURE = "initial temperature 0.1 instead of 1, because rewards are at most 1 per step"
 _LOG_STD = "log standard deviation by a tanh within [-5, 2] (CleanRL) instead of clipped to [-20, 2]"
@@ -31,9 +32,15 @@ class _AgentMethod:
         self.pretraining_updates = settings.pop("pretraining_updates", 0)
         init = settings.pop("init", "random")
         agent_config = AgentConfig(**settings, **self.fixed)
-        self.agent = TransferAgent(task.obs_dim, task.action_dim, agent_config, streams, data, device)
+        model = self._world_model(device) if penalises_online_rows(agent_config) else None
+        self.agent = TransferAgent(task.obs_dim, task.action_dim, agent_config, streams, data, device, model)
         if init == "source":
             continue_from_source(self.agent, config, problem, "wombet", device)
+
+    def _world_model(self, device: str, refined: Any = None) -> WorldModel:
+        """Return the model that scores online rows: of a refined state, or the one that the dataset was made with."""
+        knowledge = knowledge_of(self.problem, "wombet")
+        return tools_of(self.problem, knowledge, device).model(knowledge.model_state if refined is None else refined)
 
     def train(self, phase: Phase, tick: Tick) -> None:
         """Pretrain on the dataset, or fine-tune in the target task, to the end of the budget."""

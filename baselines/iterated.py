@@ -8,6 +8,7 @@ from typing import Any
 from baselines.actor_critic import WOMBET, WOMBETConfig
 from baselines.api import Capabilities, Metrics, Phase, Problem, Tick
 from baselines.knowledge import knowledge_of
+from wombet.agent import penalises_online_rows
 from wombet.collection import recorded
 from wombet.errors import InputError
 from wombet.filtering import AcceptanceError
@@ -47,6 +48,7 @@ class IteratedWOMBET(WOMBET):
             "pretraining on the dataset alone, if asked for, comes before the first online phase only",
             "an iteration whose model fails the gate, or whose filter accepts too little, is refused: model and data "
             "stay as they were and its source steps stay charged; the metric refused_iterations counts them",
+            "with penalised_rows all, a target row keeps the penalty of the model that there was when it was met",
             "updates are the agent's; the metric model_updates counts those of the refits",
         ),
         source_steps_online=True,
@@ -163,6 +165,8 @@ class IteratedWOMBET(WOMBET):
 
     def _feed(self) -> None:
         self.agent.transfer(self.round.dataset.relabel(self.problem.target))
+        if penalises_online_rows(self.agent.config):
+            self.agent.world_model = self._world_model(self.device, self.round.model_state)
 
     def _told(self, tick: Tick) -> Tick:
         """Return a tick that offers this method's metrics in place of the agent's."""

@@ -1,4 +1,8 @@
-"""The actor-critic core that WOMBET and the SAC-like methods share: SAC with a critic ensemble (SAC, REDQ, RLPD)."""
+"""The actor-critic core that WOMBET and the SAC-like methods share: SAC with a critic ensemble (SAC, REDQ, RLPD).
+
+Equation numbers, here and elsewhere in this package: (7) the robust target, (8) the bound of a LayerNorm critic, (9)
+the minimum over a subset Z of the target critics; SAC's are those of Haarnoja et al. 2018 (arXiv 1812.05905).
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wombet.ensemble_network import has_bfloat16_unit
 from wombet.errors import InputError
 from wombet.networks import (
     FlatParameters,
@@ -25,10 +30,12 @@ from wombet.networks import (
     policy_backward,
     sample_policy,
     select,
+    value_bound,
 )
 from wombet.optimizer import Adam
 
 Aggregate = Literal["min", "mean", "subset_min"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class LearnerConfig:
         "min"  # what the actor maximises: min of all critics (SAC), mean (RLPD), min of a subset
     )
     backup_entropy: bool = True  # whether the critics' target holds the entropy term (SAC)
+    precision: Precision = "float32"  # of an update's wide matrix products; "bfloat16" where the hardware has it (ours)
 
     def __post_init__(self) -> None:
         for name in ("hidden_width", "n_critics", "target_subset", "batch_size", "utd"):
@@ -71,6 +79,8 @@ class LearnerConfig:
             repr(self.actor_aggregate),
             f"one of {', '.join(get_args(Aggregate))}",
         )
+        known = ", ".join(get_args(Precision))
+        _require(self.precision in get_args(Precision), "precision", repr(self.precision), f"one of {known}")
 
 
 def _require(holds: bool, name: str, value: object, right: str) -> None:
@@ -115,6 +125,12 @@ class ActorCritic:
             raise InputError(f"obs_dim is {obs_dim} and action_dim is {action_dim}; both must be at least 1")
         if generator.device.type != self.device.type:
             raise InputError(f"the generator is on {generator.device} and the learner on {device}; use one device")
+        if config.precision == "bfloat16" and not has_bfloat16_unit(self.device):
+            raise InputError(
+                f"the learner's precision is bfloat16, and this machine's {self.device.type} has no bfloat16 unit "
+                '(avx512_bf16 or amx on a processor); use "float32"'
+            )
+        self._wide = torch.bfloat16 if config.precision == "bfloat16" else dtype
         shapes = critic_shapes(config.n_critics, obs_dim + action_dim, config.hidden_width, config.layer_norm)
         self.actor = FlatParameters(actor_shapes(obs_dim, config.hidden_width, action_dim), dtype, self.device)
         self.critics = FlatParameters(shapes, dtype, self.device)
@@ -151,15 +167,15 @@ class ActorCritic:
         return {name: value.clone() for name, value in metrics.items()}  # ordinary tensors again
 
     def critic_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move the critics one Adam step and the targets one Polyak step."""
-        subset = self._draw_subset(self.generator)
+        """Move the critics one Adam step towards (7) and the targets one Polyak step."""
+        subset = self._draw_subset(self.generator)  # Z of (9)
         metrics = self.critic_gradient(batch, self._draw_noise(batch.obs, self.generator), subset)
         self._critic_adam.step(self._critic_gradient.vector)
         self.targets.vector.lerp_(self.critics.vector, self.config.tau)
         return metrics
 
     def actor_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Move the actor and then, on the same sample, the temperature one Adam step."""
+        """Move the actor (SAC, equation (9)) and then, on the same sample, the temperature (SAC, equation (18))."""
         subset = self._draw_subset(self.generator) if self.config.actor_aggregate == "subset_min" else None
         metrics, d_log_temperature = self.actor_gradient(batch, self._draw_noise(batch.obs, self.generator), subset)
         self._actor_adam.step(self._actor_gradient.vector)
@@ -167,21 +183,22 @@ class ActorCritic:
         return metrics
 
     def target(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> Tensor:
-        """Return the critics' target (n,), equation (7), for standard normal noise (action_dim, n).
+        """Return the critics' target (n,), equations (7) and (9), for standard normal noise (action_dim, n).
 
-        y = r + discount (1 - terminated) (min over the subset of target critics - temperature log prob) - penalty.
+        y = r + discount (1 - terminated) (min over Z of Q'(s', a') - temperature log prob(a')) - lambda_Q m u,
+        with a' drawn from the policy at s', Z the subset of target critics, and the last term the batch's `penalty`.
         """
-        sample = sample_policy(actor_forward(self.actor.views, batch.next_obs)[0], noise)
+        sample = sample_policy(actor_forward(self.actor.views, batch.next_obs, self._wide)[0], noise)
         views = self.targets.views if subset is None else select(self.targets.views, subset)
-        value = critic_forward(views, batch.next_obs, sample.action.T)[0].amin(0)
+        value = critic_forward(views, batch.next_obs, sample.action.T, self._wide)[0].amin(0)  # (9)
         if self.config.backup_entropy:
             value = value - self.temperature * sample.log_prob
-        return batch.reward + self.config.discount * (1 - batch.terminated) * value - batch.penalty
+        return batch.reward + self.config.discount * (1 - batch.terminated) * value - batch.penalty  # (7)
 
     def critic_gradient(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> dict[str, Tensor]:
         """Write the gradient of the mean over critics and rows of (Q - y)^2; return the loss and the mean of Q."""
         y = self.target(batch, noise, subset)
-        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action)
+        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action, self._wide)
         error = q - y
         critic_backward(self.critics.views, trunk, error * (2 / error.numel()), self._critic_gradient.views)
         return {"critic_loss": error.square().mean(), "q_mean": q.mean()}
@@ -194,10 +211,10 @@ class ActorCritic:
         The latter is that of temperature * (-log prob - target entropy), with the sample held fixed.
         """
         rows = len(batch.obs)
-        head, trunk = actor_forward(self.actor.views, batch.obs)
+        head, trunk = actor_forward(self.actor.views, batch.obs, self._wide)
         sample = sample_policy(head, noise)
         views = self.critics.views if subset is None else select(self.critics.views, subset)
-        q, critic_trunk = critic_forward(views, batch.obs, sample.action.T)
+        q, critic_trunk = critic_forward(views, batch.obs, sample.action.T, self._wide)
         if self.config.actor_aggregate == "mean":
             d_q = torch.full_like(q, -1 / q.numel())
             d_action = critic_action_gradient(views, critic_trunk, d_q, self.action_dim)
@@ -216,6 +233,23 @@ class ActorCritic:
         y = self.target(batch, self._draw_noise(batch.obs, generator), subset)
         q = critic_forward(self.critics.views, batch.obs, batch.action)[0]
         return (q - y).abs().mean(0), y
+
+    def sample(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return actions (n, action_dim) drawn for obs (n, obs_dim), and their log densities (n,)."""
+        drawn = sample_policy(actor_forward(self.actor.views, obs)[0], self._draw_noise(obs, generator))
+        return drawn.action.T.contiguous(), drawn.log_prob
+
+    def values(self, batch: Batch) -> Tensor:
+        """Return the critics' values (N, n) of a batch's pairs."""
+        return critic_forward(self.critics.views, batch.obs, batch.action)[0]
+
+    def value_bound(self) -> Tensor:
+        """Return what no |Q| of each critic can exceed whatever its input, (N,), equation (8); for LayerNorm critics.
+
+        |Q| <= |w| (sqrt(width) max|gain| + |shift|) + |b| of the last hidden layer and the head. Raises InputError for
+        critics without LayerNorm, which have no bound.
+        """
+        return value_bound(self.critics.views)
 
     def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return actions (n, action_dim) for obs (n, obs_dim): tanh(mean), or a sample if a generator is given."""

@@ -2,11 +2,8 @@
 
 The paper says that alpha_t is driven by an exponential average of the TD error on recent online data, that a larger
 error means more offline data, and that it stabilises; the formulas are reconstructions of ours. The signal is free of
-the reward's scale:
-
-    z_t = ema(mean |y - Q|) / ema(std y),   on rows recently collected in the target task,
-
-and z_0 is the mean of z_t over the first `calibration_updates` updates of the online phase.
+the reward's scale, a ratio of two exponential averages z_t = ema(error) / ema(scale), see `wombet.mixing_signal`; z_0
+is the mean of z_t over the first `calibration_updates` updates of the online phase.
 """
 
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from typing import Any
 from wombet.errors import InputError
 
 RULES = ("proportional", "integral", "leaky_integral", "schedule", "fixed", "append", "online_only")
+SIGNALS = ("td_over_spread", "online_over_offline", "unseen_over_spread")
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,7 @@ class MixingConfig:
     """How the offline share is set; the fields that a rule does not use do not matter to it."""
 
     mixing: str = "proportional"  # rule; ours: the paper's text gives the direction, not the formula
+    mixing_signal: str = "td_over_spread"  # what the adaptive rules listen to
     offline_fraction: float = 0.5  # share under "fixed": RLPD's symmetric sampling
     mixing_minimum: float = 0.05  # ours: never starve either source
     mixing_maximum: float = 0.75  # ours: also the share while z_0 is being measured
@@ -36,6 +35,8 @@ def check_mixing(config: MixingConfig) -> None:
     """Raise InputError unless the rule exists and its numbers are in range."""
     if config.mixing not in RULES:
         raise InputError(f"mixing is {config.mixing!r}; it must be one of {', '.join(RULES)}")
+    if config.mixing_signal not in SIGNALS:
+        raise InputError(f"mixing_signal is {config.mixing_signal!r}; it must be one of {', '.join(SIGNALS)}")
     if not 0 <= config.mixing_minimum <= config.mixing_maximum <= 1:
         raise InputError("mixing_minimum and mixing_maximum must satisfy 0 <= minimum <= maximum <= 1")
     for name in ("offline_fraction", "mixing_ema", "mixing_leak"):
@@ -80,10 +81,13 @@ class Mixture:
         elif self.config.mixing == "append":
             self.fraction = offline_share
 
-    def observe(self, mean_absolute_td_error: float, target_std: float, updates: int) -> None:
-        """Take a measurement made after `updates` updates of the online phase, and move the share."""
-        self.error = self._average(self.error, mean_absolute_td_error)
-        self.scale = self._average(self.scale, target_std)
+    def observe(self, error: float, scale: float, updates: int) -> None:
+        """Take a measurement made after `updates` updates of the online phase, and move the share.
+
+        `error` is a mean |y - Q| and `scale` what it is held against, in the same units (see `wombet.mixing_signal`).
+        """
+        self.error = self._average(self.error, error)
+        self.scale = self._average(self.scale, scale)
         z = self.signal
         assert z is not None
         if updates <= self.config.calibration_updates:

@@ -4,6 +4,9 @@ All parameters of a stack of N networks are views into one vector, so that an op
 are one operation each. Shapes: n rows, N networks, h hidden units; inputs are shared by the networks of a stack.
 What is narrow (values, policy heads, actions) is computed with the rows last, (..., n): products of that shape are up
 to ten times faster than those with few columns.
+
+A forward pass may be told to take the wide products, those of the second layer, in bfloat16; its backward pass then
+does so too. Parameters, gradients, LayerNorm, first layers and heads keep the parameters' own precision.
 """
 
 import math
@@ -12,6 +15,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from wombet.errors import InputError
 
 Views = Mapping[str, Tensor]
 
@@ -78,7 +83,10 @@ def select(views: Views, networks: Tensor) -> dict[str, Tensor]:
 
 
 class _Layer(NamedTuple):
-    """What a hidden layer's backward pass needs: its input, its output, and LayerNorm's intermediate values."""
+    """What a hidden layer's backward pass needs: its input, its output, and LayerNorm's intermediate values.
+
+    Products with the layer's weight are taken in the input's precision.
+    """
 
     input: Tensor
     output: Tensor
@@ -93,7 +101,11 @@ class Trunk(NamedTuple):
 
 
 def _layer_forward(views: Views, layer: str, inputs: Tensor) -> _Layer:
-    z = torch.baddbmm(views["bias" + layer], inputs, views["weight" + layer])
+    weight, bias = views["weight" + layer], views["bias" + layer]
+    if inputs.dtype == weight.dtype:
+        z = torch.baddbmm(bias, inputs, weight)
+    else:
+        z = torch.bmm(inputs, weight.to(inputs.dtype)).to(weight.dtype).add_(bias)
     if "gain" + layer not in views:
         return _Layer(inputs, z.relu_(), None)
     normalised, mean, rstd = torch.native_layer_norm(z, z.shape[-1:], None, None, LAYER_NORM_EPSILON)
@@ -102,7 +114,10 @@ def _layer_forward(views: Views, layer: str, inputs: Tensor) -> _Layer:
 
 
 def _layer_backward(views: Views, name: str, layer: _Layer, d_output: Tensor, gradient: Views | None) -> Tensor:
-    """Return the loss gradient at the linear map's output (N, n, h) and write the parameters' into `gradient`."""
+    """Return the loss gradient at the linear map's output (N, n, h) and write the parameters' into `gradient`.
+
+    It comes in the precision of the layer's products.
+    """
     # threshold_backward is one pass; multiplying by a boolean mask is ten times slower.
     d = torch.ops.aten.threshold_backward(d_output, layer.output, 0)
     if layer.norm is not None:
@@ -114,19 +129,30 @@ def _layer_backward(views: Views, name: str, layer: _Layer, d_output: Tensor, gr
             d * views["gain" + name], z, z.shape[-1:], mean, rstd, None, None, [True, False, False]
         )[0]
     if gradient is not None:
-        torch.bmm(layer.input.transpose(1, 2), d, out=gradient["weight" + name])
         torch.sum(d, 1, keepdim=True, out=gradient["bias" + name])
+    d = d.to(layer.input.dtype)
+    if gradient is not None:
+        _product_into(gradient["weight" + name], layer.input.transpose(1, 2), d)
     return d
 
 
-def _trunk_forward(views: Views, inputs: Tensor) -> Trunk:
+def _product_into(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Write the product of a and b, taken in their precision, into `out`."""
+    if a.dtype == out.dtype:
+        torch.bmm(a, b, out=out)
+    else:
+        out.copy_(torch.bmm(a, b))
+
+
+def _trunk_forward(views: Views, inputs: Tensor, wide: torch.dtype | None) -> Trunk:
     first = _layer_forward(views, "1", inputs.expand(views["weight1"].shape[0], *inputs.shape))
-    return Trunk(first, _layer_forward(views, "2", first.output))
+    return Trunk(first, _layer_forward(views, "2", first.output.to(wide or first.output.dtype)))
 
 
 def _trunk_backward(views: Views, trunk: Trunk, d_output: Tensor, gradient: Views | None) -> Tensor:
     d = _layer_backward(views, "2", trunk.second, d_output, gradient)
-    d = torch.bmm(d, views["weight2"].transpose(1, 2))
+    weight = views["weight2"].transpose(1, 2)
+    d = torch.bmm(d, weight.to(d.dtype)).to(weight.dtype)
     return _layer_backward(views, "1", trunk.first, d, gradient)
 
 
@@ -140,13 +166,23 @@ def _head_backward(trunk: Trunk, d_head: Tensor, gradient: Views) -> None:
     torch.sum(d_head, 2, keepdim=True, out=gradient["bias3"])
 
 
-def critic_forward(views: Views, obs: Tensor, action: Tensor) -> tuple[Tensor, Trunk]:
+def critic_forward(views: Views, obs: Tensor, action: Tensor, wide: torch.dtype | None = None) -> tuple[Tensor, Trunk]:
     """Return the critics' values (N, n) of the pairs (n, obs_dim), (n, action_dim), and what the backward pass needs.
 
     Hidden layers are Linear -> LayerNorm -> ReLU if the parameters have gains, else Linear -> ReLU (RLPD, section 4.2).
+    `wide` is the precision of the wide products, by default the parameters'.
     """
-    trunk = _trunk_forward(views, torch.cat((obs, action), -1))
+    trunk = _trunk_forward(views, torch.cat((obs, action), -1), wide)
     return _head_forward(views, trunk).squeeze(1), trunk
+
+
+def value_bound(views: Views) -> Tensor:
+    """Return |w| (sqrt(h) max|gain| + |shift|) + |b| of each critic's second layer and head, (N,), equation (8)."""
+    if "gain2" not in views:
+        raise InputError("critics without LayerNorm have no bound; set layer_norm")
+    width = views["weight3"].shape[-1]
+    activations = math.sqrt(width) * views["gain2"].abs().amax((1, 2)) + views["shift2"].norm(dim=(1, 2))
+    return views["weight3"].norm(dim=(1, 2)) * activations + views["bias3"].abs().sum((1, 2))
 
 
 def critic_backward(views: Views, trunk: Trunk, d_q: Tensor, gradient: Views) -> None:
@@ -186,9 +222,9 @@ def _select_rows(layer: _Layer, network: int, rows: Tensor) -> _Layer:
     return _Layer(layer.input, output, (z, normalised, mean, rstd))
 
 
-def actor_forward(views: Views, obs: Tensor) -> tuple[Tensor, Trunk]:
+def actor_forward(views: Views, obs: Tensor, wide: torch.dtype | None = None) -> tuple[Tensor, Trunk]:
     """Return the actor's head (2 action_dim, n), means then raw log stds, and what the backward pass needs."""
-    trunk = _trunk_forward(views, obs)
+    trunk = _trunk_forward(views, obs, wide)
     return _head_forward(views, trunk)[0], trunk
 
 

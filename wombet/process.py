@@ -29,6 +29,18 @@ def prepare_process(threads: int = 1) -> None:
     _keep_freed_memory()
 
 
+def check_device(device: str) -> None:
+    """Raise InputError unless torch can compute on `device`: "cpu", "cuda", or "cuda:N" with a GPU of that number."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise InputError(f'there is no device {device!r}; it must be "cpu", "cuda" or "cuda:N"')
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= found:
+        raise InputError(f"the device is {device!r}, and torch {torch.__version__} finds {found} GPUs; use cpu")
+
+
 def _keep_freed_memory() -> bool:
     """Return whether glibc took both settings."""
     if not sys.platform.startswith("linux"):

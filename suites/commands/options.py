@@ -26,6 +26,9 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Only the first
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Worker processes, one thread each [default: the cores there are].")
 ]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where networks are: cpu, cuda or cuda:N. Equal bytes are claimed for the CPU.")
+]
 DEFAULT_STORE = Path("runs")
 
 

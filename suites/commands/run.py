@@ -6,6 +6,7 @@ import typer
 
 from suites.commands.options import (
     DEFAULT_STORE,
+    DeviceOption,
     MethodsOption,
     SeedsOption,
     SetOption,
@@ -22,6 +23,7 @@ def run_command(
     store: StoreOption = DEFAULT_STORE,
     executor: Annotated[str, typer.Option("--executor", help="local (worker processes) or inline.")] = "local",
     workers: WorkersOption = None,
+    device: DeviceOption = "cpu",
     tasks: TasksOption = None,
     methods: MethodsOption = None,
     seeds: SeedsOption = None,
@@ -38,16 +40,18 @@ def run_command(
     from suites.datasets import missing_datasets
     from suites.dispatch import check_workers
     from suites.store import Store
+    from wombet.process import check_device
 
     matrix = open_matrix(suite, set_)
     chosen = matrix.select(tasks or [], methods or [], seeds)
     check_workers(executor, workers)
+    check_device(device)
     place = Store(store)
     verify_built(chosen.recipes, place)
     missing_datasets(chosen.recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
-    summary = carry_out(chosen.recipes, chosen.runs, place, executor, workers)
+    summary = carry_out(chosen.recipes, chosen.runs, place, executor, workers, device)
     if report and not summary.interrupted:
         _report(suite, place.root, set_)
     raise typer.Exit(exit_code(summary))

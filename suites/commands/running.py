@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 
 def carry_out(
-    recipes: "list[DatasetRecipe]", runs: "list[RunSpec]", store: "Store", executor: str, workers: int | None
+    recipes: "list[DatasetRecipe]",
+    runs: "list[RunSpec]",
+    store: "Store",
+    executor: str,
+    workers: int | None,
+    device: str = "cpu",
 ) -> "Summary":
     """Build the datasets and carry out the runs that are not there yet, and tell how that ended."""
     from suites.dispatch import dispatch
 
     with _Display() as display:
-        summary = dispatch(runs, store, recipes=recipes, executor=executor, workers=workers, on_event=display.show)
+        summary = dispatch(
+            runs, store, recipes=recipes, executor=executor, workers=workers, device=device, on_event=display.show
+        )
     _tell(summary)
     return summary
 

@@ -83,7 +83,7 @@ def KNOWLEDGE() -> SourceKnowledge:
 class Run:
     """One method on the small problem; everything that a checkpoint needs is in `state`."""
 
-    def __init__(self, name: str, seed: int = 0) -> None:
+    def __init__(self, name: str, seed: int = 0, device: str = "cpu") -> None:
         self.kind = method(name)
         fields = {field.name for field in dataclasses.fields(self.kind.Config)}
         config = make_config(self.kind.Config, {key: value for key, value in SMALL.items() if key in fields}, name)
@@ -105,7 +105,7 @@ class Run:
                 source.make_env(), self.meters["source"], lambda i: resets.integer("source", name, i)
             ),
         )
-        self.adapter = self.kind(self.problem, config, Streams(seed).child("method"), "cpu")
+        self.adapter = self.kind(self.problem, config, Streams(seed).child("method"), device)
         self.ticks = 0
         self.updates = 0
         self.phase_index = 0

@@ -1,7 +1,9 @@
 """LayerNorm bounds a critic whatever its input: |Q| <= |w| (sqrt(d) max|gain| + |shift|) + |b|."""
 
+import pytest
 import torch
 
+from wombet.errors import InputError
 from wombet.networks import critic_forward
 
 
@@ -21,8 +23,8 @@ def test_bound_holds_for_inputs_a_million_times_too_large(make_learner, make_bat
     batch = make_batch(n=500)
     for scale in (1.0, 1e3, 1e6):
         q, _ = critic_forward(views, batch.obs * scale, batch.action * scale)
-        for i in range(5):
-            assert float(q[i].abs().max()) <= bound(views, i)
+        assert (q.abs() <= learner.value_bound().unsqueeze(1)).all()
+    assert learner.value_bound().tolist() == pytest.approx([bound(views, i) for i in range(5)], rel=1e-12)
 
 
 def test_bound_is_attained_by_the_worst_weights(make_learner, make_batch):
@@ -44,3 +46,5 @@ def test_without_layer_norm_there_is_no_bound(make_learner, make_batch):
     batch = make_batch(n=100)
     q, _ = critic_forward(learner.critics.views, batch.obs * 1e6, batch.action * 1e6)
     assert q.abs().max() > 1e4
+    with pytest.raises(InputError, match="set layer_norm"):
+        learner.value_bound()

@@ -73,6 +73,20 @@ def test_subset_of_all_is_the_full_minimum_and_draws_nothing(make_learner, make_
     torch.testing.assert_close(learner.target(batch, noise_for()), everything, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_the_target_is_the_minimum_of_exactly_the_drawn_critics_for_every_size(size, make_learner, make_batch):
+    batch = make_batch()
+    learner = make_learner(n_critics=5, target_subset=size)
+    values, log_prob = next_values(learner, batch)
+    drawn = learner._draw_subset(torch.Generator().manual_seed(1))
+    members = range(5) if drawn is None else drawn.tolist()
+    assert len(set(members)) == size
+    lowest = torch.stack([values[i] for i in members]).min(0).values
+    soft = lowest - 0.1 * log_prob
+    expected = batch.reward + 0.99 * (1 - batch.terminated) * soft - batch.penalty
+    torch.testing.assert_close(learner.target(batch, noise_for(), drawn), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_td_error_is_the_mean_distance_to_the_target_and_leaves_training_alone(make_learner, make_batch):
     batch = make_batch()
     learner = make_learner(n_critics=5, target_subset=2)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from wombet.errors import InputError
-from wombet.process import prepare_process
+from wombet.process import check_device, prepare_process
 
 THREADS = """
 import torch
@@ -67,3 +67,19 @@ def test_freed_memory_is_kept():
 def test_no_thread_is_refused():
     with pytest.raises(InputError, match="threads is 0"):
         prepare_process(0)
+
+
+def test_a_device_that_is_not_there_is_refused_and_the_cpu_never_is(monkeypatch):
+    check_device("cpu")
+    for wrong in ("gpu", "cuda:x", "cpu:1", ""):
+        with pytest.raises(InputError, match=r'it must be "cpu", "cuda" or "cuda:N"'):
+            check_device(wrong)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="finds 0 GPUs"):
+        check_device("cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    check_device("cuda")
+    check_device("cuda:1")
+    with pytest.raises(InputError, match=r"'cuda:2'.*finds 2 GPUs"):
+        check_device("cuda:2")

@@ -67,6 +67,8 @@ def test_a_mistake_in_a_suite_file_is_said_in_one_sentence_and_nothing_is_writte
         (("run", "smoke", "--executor", "slrm"), "slrm"),
         (("run", "smoke", "--workers", "0"), "--workers is 0"),
         (("run", "smoke", "--workers", "999"), "cores"),
+        (("run", "smoke", "--device", "gpu"), "no device 'gpu'"),
+        (("run", "smoke", "--device", "cuda:99"), "GPUs; use cpu"),
         (("status", "smoke"), "does not exist"),
         (("report", "smoke"), "does not exist"),
         (("data", "show", "smoke"), "wombet data build"),
@@ -78,6 +80,21 @@ def test_a_mistake_on_the_command_line_is_said_in_one_sentence_and_nothing_is_wr
 ) -> None:
     refused(wombet(*arguments, "--store", tmp_path / "store"), sentence)
     assert not (tmp_path / "store").exists()
+
+
+def test_the_device_reaches_the_runs_and_is_not_part_of_what_they_are(
+    wombet: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that torch does not have makes the run fail, in the folder that the CPU would have used."""
+    monkeypatch.setattr("wombet.process.check_device", lambda device: None)
+    chosen = ("run", "smoke", "--methods", "sac", "--seeds", "1", "--executor", "inline", "--no-report")
+    code, _, _ = wombet(*chosen, "--device", "cuda:99", "--store", tmp_path / "store")
+    assert code == 1
+    (record,) = (tmp_path / "store").rglob("provenance.json")
+    assert [attempt["device"] for attempt in json.loads(record.read_text())] == ["cuda:99"]
+    code, _, _ = wombet(*chosen, "--store", tmp_path / "store")
+    assert code == 0
+    assert [attempt["device"] for attempt in json.loads(record.read_text())] == ["cuda:99", "cpu"]
 
 
 @pytest.mark.parametrize(
