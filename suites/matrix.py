@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from baselines.api import Budgets
+from baselines.api import Budgets, Phase
 from baselines.config import config_dict, make_config, nearest, validation_sentence
 from baselines.registry import check_method_name, method
 from suites.spec import (
@@ -21,7 +21,7 @@ from suites.spec import (
     imported_recipe,
     variant_name,
 )
-from suites.tasks import make_task
+from suites.tasks.native import any_task, is_native
 from wombet.controls import CONTROLS
 from wombet.errors import InputError
 
@@ -141,6 +141,11 @@ def _check_shared(suite: Suite) -> None:
 def _run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any], seed: int) -> RunSpec:
     variant = suite.variant(row)
     capabilities = method(variant.method).capabilities
+    if is_native(entry.family) and (capabilities.needs_dataset or Phase.SOURCE in capabilities.phases):
+        raise InputError(
+            f"suite {suite.name}, pair {entry.family}: method {row} learns from a source task, and a native task has "
+            "none; leave the method out, or take another task pair"
+        )
     return RunSpec(
         pair=_pair(entry),
         method=variant.method,
@@ -182,11 +187,11 @@ def _relevant_budgets(suite: Suite, row: str, config: dict[str, Any]) -> Budgets
 
 
 def _pair(entry: PairEntry) -> PairSpec:
-    source = make_task(entry.family, "source", "both", entry.horizon)
-    target = make_task(entry.family, entry.level, entry.shift, entry.horizon)
+    source = any_task(entry.family, "source", "both", entry.horizon)
+    target = any_task(entry.family, entry.level, entry.shift, entry.horizon)
     suffix = "" if entry.shift == "both" else f"-{entry.shift}"
     return PairSpec(
-        id=f"{entry.family}-{entry.level}{suffix}",
+        id=f"{entry.family.replace('/', '-')}-{entry.level}{suffix}",
         family=entry.family,
         level=entry.level,
         shift=entry.shift,
