@@ -33,7 +33,7 @@ class OwnGlobals:
 
     def __init__(self, seed: int, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        self._numpy = np.random.RandomState(seed % 2**32).get_state(legacy=False)  # noqa: NPY002
+        self._numpy = np.random.RandomState(seed % 2**32).get_state(legacy=False)
         self._torch = [torch.Generator(each).manual_seed(seed).get_state() for each in self._devices()]
 
     @contextlib.contextmanager
