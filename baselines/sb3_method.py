@@ -29,12 +29,16 @@ class Spaces(gym.Env[Any, Any]):
 
 
 class SB3Model:
-    """A model of Stable-Baselines3 whose weights, optimisers, streams and losses make up one state."""
+    """A model of Stable-Baselines3 whose weights, optimisers, streams and losses make up one state.
 
-    def __init__(self, make: Callable[[], Any], seed: int, device: str) -> None:
+    `numpy` says whether its `train` draws from numpy's global generator.
+    """
+
+    def __init__(self, make: Callable[[], Any], seed: int, device: str, numpy: bool = False) -> None:
         from stable_baselines3.common.logger import Logger
 
         self.globals = OwnGlobals(seed, device)
+        self._numpy = numpy
         with self.globals.swapped_in():
             self.model = make()
         self.model.set_logger(Logger(folder=None, output_formats=[]))
@@ -42,7 +46,7 @@ class SB3Model:
 
     def train(self, **arguments: Any) -> None:
         """Call the model's `train` with streams of its own, and keep what it logs."""
-        with self.globals.swapped_in():
+        with self.globals.swapped_in(numpy=self._numpy):
             self.model.train(**arguments)
         self.metrics |= _numbers(self.model.logger.name_to_value)
 

@@ -97,7 +97,9 @@ class PPO:
     def __init__(self, problem: Problem, config: PPOConfig, streams: Streams, device: str) -> None:
         self.problem, self.config = problem, config
         self.env = normalised(problem.target_env, config.discount)
-        self.learner = SB3Model(lambda: make_ppo(config, self.env, device), streams.integer("learner"), device)
+        self.learner = SB3Model(
+            lambda: make_ppo(config, self.env, device), streams.integer("learner"), device, numpy=True
+        )
         self.model = self.learner.model
         self.rollout = self.model.rollout_buffer
         self.steps = self.updates = 0
