@@ -46,8 +46,8 @@ class PPOConfig:
                 raise InputError(f"ppo's {name} is {getattr(self, name)}; it must be zero or more")
 
 
-def make_ppo(config: PPOConfig, env: Any, device: str) -> Any:
-    """Return the library's PPO on a vectorised environment."""
+def make_ppo(config: PPOConfig, env: Any, device: str, seed: int | None = None) -> Any:
+    """Return the library's PPO on a vectorised environment; with a seed it seeds the process and the environment."""
     return import_sb3().PPO(
         "MlpPolicy",
         env,
@@ -63,6 +63,7 @@ def make_ppo(config: PPOConfig, env: Any, device: str) -> Any:
         max_grad_norm=config.max_gradient_norm,
         policy_kwargs={"net_arch": [config.hidden_width, config.hidden_width]},
         device=device,
+        seed=seed,
     )
 
 

@@ -31,9 +31,7 @@ def library_return(environment: str, steps: int, seed: int, episodes: int) -> fl
     from stable_baselines3.common.monitor import Monitor
 
     env = normalised(gym.make(environment), PPOConfig().discount)
-    model = make_ppo(PPOConfig(), env, "cpu")
-    model.set_random_seed(seed)
-    model.policy = model.policy_class(model.observation_space, model.action_space, model.lr_schedule)
+    model = make_ppo(PPOConfig(), env, "cpu", seed)
     model.learn(steps)
     fresh = normalised(Monitor(gym.make(environment)), PPOConfig().discount)
     fresh.obs_rms, fresh.training, fresh.norm_reward = env.obs_rms, False, False
