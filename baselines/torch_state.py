@@ -33,7 +33,7 @@ class OwnGlobals:
 
     def __init__(self, seed: int, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        devices = ["cpu", self._device] if self._device.type == "cuda" else ["cpu"]
+        devices = ["cpu", device] if self._device.type == "cuda" else ["cpu"]
         self._torch = [torch.Generator(each).manual_seed(seed).get_state() for each in devices]
         self._numpy = np.random.RandomState(seed % 2**32).get_state(legacy=False)
 

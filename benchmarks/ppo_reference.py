@@ -37,6 +37,7 @@ def library_return(environment: str, steps: int, seed: int, episodes: int) -> fl
     fresh.obs_rms, fresh.training, fresh.norm_reward = env.obs_rms, False, False
     fresh.seed(10_000 + seed)
     mean, _ = evaluate_policy(model, fresh, n_eval_episodes=episodes, deterministic=True)
+    assert isinstance(mean, float)
     return float(mean)
 
 
