@@ -13,6 +13,7 @@ import torch
 
 from baselines.api import Array
 from baselines.quiet import silence_gym
+from baselines.torch_state import plain, unplain
 from wombet.dataset import TransferDataset
 
 
@@ -60,13 +61,13 @@ class D3rlpyLearner:
 
     def state(self) -> dict[str, Any]:
         """Return every module and optimiser, the update count and the random stream."""
-        held = {name: _plain(module.state_dict()) for name, module in self._parts().items()}
+        held = {name: plain(module.state_dict()) for name, module in self._parts().items()}
         return {"parts": held, "grad_step": self.algorithm.grad_step, "torch": self._torch_state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a state."""
         for name, module in self._parts().items():
-            module.load_state_dict(_unplain(state["parts"][name]))
+            module.load_state_dict(unplain(state["parts"][name]))
         self.algorithm.set_grad_step(state["grad_step"])
         self._torch_state = state["torch"]
 
@@ -106,18 +107,3 @@ def minibatch(dataset: TransferDataset, rows: np.ndarray) -> Any:
         intervals=np.ones(column, np.float32),
         transitions=[],
     )
-
-
-def _plain(value: Any) -> Any:
-    """An optimiser's state has integer keys; a stored tree has strings."""
-    if isinstance(value, dict):
-        return {"items": [[key, _plain(item)] for key, item in value.items()]}
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _unplain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _unplain(item) for key, item in value["items"]}
-    return [_unplain(item) for item in value] if isinstance(value, list) else value

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from suites.problem import MethodError, check_actions
 from suites.tasks.env import TaskEnv
-from suites.tasks.task import Task
+from suites.tasks.native import AnyTask
+from suites.tasks.native_env import NativeEnv
 from wombet.streams import Streams
 
 Act = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
@@ -29,12 +30,12 @@ class Evaluator:
     paired; what a stochastic policy draws depends on the evaluation's index.
     """
 
-    def __init__(self, task: Task, episodes: int, seed: int, method: str) -> None:
+    def __init__(self, task: AnyTask, episodes: int, seed: int, method: str) -> None:
         self.task = task
         self.episodes = episodes
         self.method = method
         self._streams = Streams(seed).child("evaluation")
-        self._envs: list[TaskEnv] = []
+        self._envs: list[TaskEnv | NativeEnv] = []
 
     def evaluate(self, act: Act, index: int) -> Evaluation:
         """Play all episodes in lock-step; raises MethodError for an action or a return that is not a proper number."""

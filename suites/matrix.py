@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from baselines.api import Budgets
+from baselines.api import Budgets, Phase
 from baselines.config import config_dict, make_config, nearest, validation_sentence
 from baselines.registry import check_method_name, method
 from suites.spec import (
@@ -21,7 +21,7 @@ from suites.spec import (
     imported_recipe,
     variant_name,
 )
-from suites.tasks import make_task
+from suites.tasks.native import any_task, is_native
 from wombet.controls import CONTROLS, MATCHED
 from wombet.errors import InputError
 
@@ -151,6 +151,12 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
     """The run of a row with seed 0; those of the other seeds differ in seed and dataset alone."""
     variant = suite.variant(row)
     capabilities = method(variant.method).capabilities
+    from_source = capabilities.needs_dataset or Phase.SOURCE in capabilities.phases
+    if is_native(entry.family) and (from_source or capabilities.source_steps_online):
+        raise InputError(
+            f"suite {suite.name}, pair {entry.family}: method {row} learns from a source task, and a native task has "
+            "none; leave the method out, or take another task pair"
+        )
     pair = _pair(entry)
     recipe = _recipe(suite, entry, row, pair) if capabilities.needs_dataset else None
     return RunSpec(
@@ -208,11 +214,11 @@ def _iteration_steps(iterations: int, recipe: DatasetRecipe) -> int:
 
 
 def _pair(entry: PairEntry) -> PairSpec:
-    source = make_task(entry.family, "source", "both", entry.horizon)
-    target = make_task(entry.family, entry.level, entry.shift, entry.horizon)
+    source = any_task(entry.family, "source", "both", entry.horizon)
+    target = any_task(entry.family, entry.level, entry.shift, entry.horizon)
     suffix = "" if entry.shift == "both" else f"-{entry.shift}"
     return PairSpec(
-        id=f"{entry.family}-{entry.level}{suffix}",
+        id=f"{entry.family.replace('/', '-')}-{entry.level}{suffix}",
         family=entry.family,
         level=entry.level,
         shift=entry.shift,

@@ -8,7 +8,7 @@ import numpy as np
 
 from baselines.api import Budgets, Phase, Problem
 from suites.spec import PairSpec, RunSpec
-from suites.tasks.task import Task, make_task
+from suites.tasks.native import AnyTask, any_task
 from wombet.dataset import TransferDataset
 from wombet.errors import InputError
 from wombet.interaction import Meter, MeteredEnv, ResumableEnv
@@ -22,16 +22,16 @@ class MethodError(RuntimeError):
     """A method broke the contract; the message names the method and what it did."""
 
 
-def tasks_of(pair: PairSpec) -> tuple[Task, Task]:
+def tasks_of(pair: PairSpec) -> tuple[AnyTask, AnyTask]:
     """Return (source, target); raises InputError if the tasks are no longer those the spec was made for."""
-    source = make_task(pair.family, "source", "both", pair.horizon)
-    target = make_task(pair.family, pair.level, pair.shift, pair.horizon)
+    source = any_task(pair.family, "source", "both", pair.horizon)
+    target = any_task(pair.family, pair.level, pair.shift, pair.horizon)
     for task, wanted in ((source, pair.source_fingerprint), (target, pair.target_fingerprint)):
         check_fingerprint(task, wanted)
     return source, target
 
 
-def check_fingerprint(task: Task, wanted: str) -> None:
+def check_fingerprint(task: AnyTask, wanted: str) -> None:
     """Raise InputError unless the task's numbers are those with the wanted fingerprint."""
     if task.fingerprint() != wanted:
         raise InputError(
@@ -124,6 +124,6 @@ class CheckedEnv:
         return getattr(self.env, name)
 
 
-def _metered(task: Task, which: str, spec: RunSpec, meter: Meter) -> MeteredEnv:
+def _metered(task: AnyTask, which: str, spec: RunSpec, meter: Meter) -> MeteredEnv:
     seeds: Callable[[int], int] = Streams(spec.seed).child("resets", which).integer
     return MeteredEnv(CheckedEnv(task.make_env(), spec.method), meter, seeds)

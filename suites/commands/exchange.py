@@ -55,8 +55,8 @@ def export(
     """
     from suites.datasets import missing_datasets, source_task, verify_dataset
     from suites.exchange import check_free, export_dataset, minari_root
-    from suites.problem import tasks_of
     from suites.store import Store
+    from suites.tasks import make_task
     from wombet.dataset import load_dataset
 
     matrix, place, root = open_matrix(suite, set_), Store(store), out or minari_root()
@@ -68,7 +68,11 @@ def export(
         check_free(root, name)
     written = []
     for recipe, name in names:
-        task = source_task(recipe) if target is None else tasks_of(target)[1]
+        task = (
+            source_task(recipe)
+            if target is None
+            else make_task(target.family, target.level, target.shift, target.horizon)
+        )
         rows = load_dataset(place.dataset_folder(recipe.id))
         folder = export_dataset(rows, task, recipe.id, root, name)
         written.append(

@@ -32,7 +32,10 @@ def list_command(
         table.add_row(*(", ".join(map(str, cell)) if isinstance(cell, list) else str(cell) for cell in row.values()))
     console().print(table)
     if what is Listable.tasks:
-        print("Tasks, rewards and levels are this project's own design; they are not the tasks of any paper.")
+        print(
+            "Tasks, rewards and levels are this project's own design; they are not the tasks of any paper. "
+            "native/... are Gymnasium's own, without transfer."
+        )
 
 
 def _suites() -> list[dict[str, Any]]:
@@ -47,7 +50,7 @@ def _suites() -> list[dict[str, Any]]:
         {
             "suite": suite.name,
             "about": suite.title,
-            "pairs": [f"{pair.family}-{pair.level}" for pair in suite.pairs],
+            "pairs": [f"{pair.family.replace('/', '-')}-{pair.level}" for pair in suite.pairs],
             "methods": suite.methods,
             "seeds": suite.seeds,
         }
@@ -57,6 +60,7 @@ def _suites() -> list[dict[str, Any]]:
 
 def _tasks() -> list[dict[str, Any]]:
     from suites.tasks import families, make_task
+    from suites.tasks.native import native_ids
 
     rows = []
     for name, family in families().items():
@@ -71,7 +75,21 @@ def _tasks() -> list[dict[str, Any]]:
                 "levels": ["aligned", *(level for level in family.levels if level != "source")],
             }
         )
-    return rows
+    return rows + [_native_row(env_id) for env_id in native_ids()]
+
+
+def _native_row(env_id: str) -> dict[str, Any]:
+    from suites.tasks.native import LEVEL, PREFIX, any_task
+
+    task = any_task(PREFIX + env_id, LEVEL)
+    return {
+        "family": task.id,
+        "environment": env_id,
+        "observation": task.obs_dim,
+        "action": task.action_dim,
+        "horizon": task.horizon,
+        "levels": [LEVEL],
+    }
 
 
 def _methods() -> list[dict[str, Any]]:

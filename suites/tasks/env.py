@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from suites.tasks.families import Family
 from suites.tasks.initial_states import draw
+from suites.tasks.physics import restore_physics, save_physics
 from suites.tasks.task import Task
 from wombet.errors import InputError
 
 Observation = NDArray[np.float32]
-_INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 
 class TaskEnv(gym.Env[Observation, Observation]):
@@ -106,14 +106,9 @@ class TaskEnv(gym.Env[Observation, Observation]):
 
     def state(self) -> dict[str, Any]:
         """Return all that decides the future of this environment, as arrays and plain values, in mid-episode too."""
-        physics = np.empty(mujoco.mj_stateSize(self._model, _INTEGRATION))
-        mujoco.mj_getState(self._model, self._data, physics, _INTEGRATION)
         return {
             "fingerprint": self.task.fingerprint(),
-            "physics": physics,
-            # Stock rewards read body positions as the last step left them, and the physics state leaves those out.
-            "xpos": self._data.xpos.copy(),
-            "xipos": self._data.xipos.copy(),
+            **save_physics(self._model, self._data),
             "generator": self.np_random.bit_generator.state,
             "steps": self._steps,
             "obs": None if self._obs is None else self._obs.copy(),
@@ -125,13 +120,7 @@ class TaskEnv(gym.Env[Observation, Observation]):
             raise InputError(
                 f"this state was taken in another task than {self.task.id}; restore it in the task it is of"
             )
-        mujoco.mj_resetData(self._model, self._data)
-        mujoco.mj_setState(self._model, self._data, np.asarray(state["physics"], np.float64), _INTEGRATION)
-        # Not mj_forward, which would change the solver's warm start.
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
-        self._data.xpos[:], self._data.xipos[:] = state["xpos"], state["xipos"]
+        restore_physics(self._model, self._data, state)
         self.np_random.bit_generator.state = state["generator"]
         self._steps = int(state["steps"])
         self._obs = None if state["obs"] is None else np.array(state["obs"], np.float32)

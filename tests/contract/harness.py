@@ -22,6 +22,7 @@ from wombet.streams import Streams
 
 SMALL = {"hidden_width": 16, "batch_size": 8, "n_critics": 2, "target_subset": 2, "utd": 2, "random_steps": 10}
 SMALL |= {"mixing_interval": 5, "calibration_updates": 20, "iterations": 2}
+SMALL |= {"rollout_steps": 24, "minibatch_size": 8, "replay_capacity": 1000}
 BUDGETS = Budgets(target_steps=60, offline_updates=25, source_steps=40)
 
 

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from baselines.api import Phase
 from baselines.registry import method, method_names
@@ -65,6 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name: str) -
 def test_it_neither_reads_nor_moves_a_global_generator_or_a_clock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Run(name).train().state()
     np.random.seed(99)  # noqa: NPY002
+    torch.manual_seed(99)
     before = global_random_states()
     for clock in ("time", "perf_counter", "monotonic"):
         monkeypatch.setattr(time, clock, lambda: 0.0)
