@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from baselines.api import Problem
 from baselines.d3rlpy_method import Transitions, joined
