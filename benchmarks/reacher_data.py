@@ -73,9 +73,9 @@ def collect(policy: ScriptedReacher, episodes: int, seed: int) -> TransferDatase
     ).relabel(task)
 
 
-def offline_problem(dataset: TransferDataset, updates: int) -> Problem:
-    """Return the problem of learning a task from its own data, without any interaction."""
-    task = make_task("reacher")
+def offline_problem(dataset: TransferDataset, updates: int, family: str = "reacher") -> Problem:
+    """Return the problem of learning a family's source task from its own data, without any interaction."""
+    task = make_task(family)
     envs = [MeteredEnv(task.make_env(), Meter(0, which), lambda i: i) for which in ("source", "target")]
     return Problem(task, task, dataset, Budgets(target_steps=0, offline_updates=updates), *envs)
 
