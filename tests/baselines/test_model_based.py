@@ -154,9 +154,11 @@ def test_fair_dynamics_are_those_fitted_to_the_real_source_transitions(name: str
     learned = trained(name)
     assert dumps(learned.rollouts().model.state()["network"]) != dumps(known["network"])
     assert dumps(learned.state()["learner"]) != dumps(adapter.state()["learner"])
-    again = build(name, dynamics="source")
-    again.restore(loads(dumps(adapter.state())))
-    assert dumps(again.state()) == dumps(adapter.state())
+    for settings, made in (({"dynamics": "source"}, adapter), ({}, learned)):
+        again = build(name, **settings)
+        again.restore(loads(dumps(made.state())))
+        assert dumps(again.state()) == dumps(made.state())
+        assert dumps(again.rollouts().model.state()) == dumps(made.rollouts().model.state())
 
 
 def test_fair_dynamics_without_a_build_are_refused_before_any_work() -> None:
