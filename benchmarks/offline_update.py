@@ -1,5 +1,7 @@
 """One update of every offline method, batch assembly included, against d3rlpy's own update on such a batch."""
 
+import dataclasses
+
 import numpy as np
 
 from baselines.d3rlpy_method import Transitions, as_minibatch
@@ -52,9 +54,10 @@ def _measure(name: str, dataset: TransferDataset, sizes: dict[str, int]) -> Resu
         rows = generator.integers(len(dataset), size=size)
         assert dataset.reward_target is not None
         assert dataset.terminated_target is not None
-        columns = (dataset.obs, dataset.action, dataset.reward_target, dataset.next_obs)
         terminated = dataset.terminated_target[rows].astype(np.float32)
-        algorithm.update(as_minibatch(Transitions(*(column[rows] for column in columns), terminated)))
+        reward, next_obs = dataset.reward_target[rows], dataset.next_obs[rows]
+        batch = Transitions(dataset.obs[rows], dataset.action[rows], reward, next_obs, terminated)
+        algorithm.update(as_minibatch(batch))
 
     own, bare = interleaved_medians((lambda: ours.learner.update_on(ours.batch()), library), turns=6, per_turn=8)
     width = sizes["hidden_width"]
@@ -73,7 +76,7 @@ def _measure(name: str, dataset: TransferDataset, sizes: dict[str, int]) -> Resu
 
 def _built(name: str, dataset: TransferDataset, sizes: dict[str, int]) -> OfflineMethod:
     kind = method(name)
-    fields = kind.Config.__dataclass_fields__
+    fields = {field.name for field in dataclasses.fields(kind.Config)}
     config = kind.Config(**{field: value for field, value in sizes.items() if field in fields})
     built = kind(offline_problem(dataset, 0, "halfcheetah"), config, Streams(0).child("method"), "cpu")
     assert isinstance(built, OfflineMethod)

@@ -1,6 +1,7 @@
 """Small datasets of a scripted policy in reacher's source task, for checks of methods that learn from data alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def collect(policy: ScriptedReacher, episodes: int, seed: int) -> TransferDatase
                 rows[name].append(value)
             obs = next_obs
     env.close()
-    stacked = {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
+    stacked: dict[str, Any] = {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
     reward, terminated = task.relabel(stacked["obs"], stacked["action"], stacked["next_obs"])
     n = len(reward)
     return TransferDataset(
@@ -76,8 +77,8 @@ def collect(policy: ScriptedReacher, episodes: int, seed: int) -> TransferDatase
 def offline_problem(dataset: TransferDataset, updates: int, family: str = "reacher") -> Problem:
     """Return the problem of learning a family's source task from its own data, without any interaction."""
     task = make_task(family)
-    envs = [MeteredEnv(task.make_env(), Meter(0, which), lambda i: i) for which in ("source", "target")]
-    return Problem(task, task, dataset, Budgets(target_steps=0, offline_updates=updates), *envs)
+    source, target = (MeteredEnv(task.make_env(), Meter(0, which), lambda i: i) for which in ("source", "target"))
+    return Problem(task, task, dataset, Budgets(target_steps=0, offline_updates=updates), source, target)
 
 
 def mean_return(act: Act, episodes: int, seed: int = 0) -> float:
