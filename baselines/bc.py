@@ -1,14 +1,17 @@
-"""Behaviour cloning, by d3rlpy."""
+"""Behaviour cloning, of all rows and of the best trajectories, by d3rlpy."""
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.api import Array, Capabilities, Phase, Problem, Tick
-from baselines.d3rlpy_method import D3rlpyLearner, import_d3rlpy
+from baselines.d3rlpy_method import import_d3rlpy
+from baselines.offline_method import OfflineMethod, offline
+from wombet.dataset import TransferDataset
 from wombet.errors import InputError
-from wombet.streams import Streams
+
+_DEVIATION = "batch size 256 and learning rate 3e-4 instead of d3rlpy's 100 and 1e-3"
 
 
 @dataclass(frozen=True)
@@ -27,51 +30,45 @@ class BCConfig:
             raise InputError(f"bc's learning_rate is {self.learning_rate}; it must be above zero")
 
 
-class BehaviourCloning:
+class BehaviourCloning(OfflineMethod):
     """Regress the dataset's actions on its observations; no target-task interaction."""
 
-    Config = BCConfig
-    capabilities = Capabilities(
-        phases=(Phase.OFFLINE,),
-        needs_dataset=True,
-        kind="offline",
-        source="d3rlpy 2.8.0 (BC, deterministic policy)",
-        deviations=("batch size 256 and learning rate 3e-4 instead of d3rlpy's 100 and 1e-3",),
-    )
+    Config: ClassVar[type] = BCConfig
+    capabilities = offline("d3rlpy 2.8.0 (BC, deterministic policy)", _DEVIATION)
 
-    def __init__(self, problem: Problem, config: BCConfig, streams: Streams, device: str) -> None:
-        assert problem.dataset is not None
+    def algorithm(self, config: BCConfig, dataset: TransferDataset) -> Any:
+        """Return d3rlpy's BC."""
         d3rlpy = import_d3rlpy()
         encoder = d3rlpy.models.VectorEncoderFactory([config.hidden_width] * 2)
-        settings = d3rlpy.algos.BCConfig(
+        return d3rlpy.algos.BCConfig(
             batch_size=config.batch_size, learning_rate=config.learning_rate, encoder_factory=encoder
         )
-        task = problem.target
-        self.learner = D3rlpyLearner(
-            settings.create(device=device if device.startswith("cuda") else "cpu:0"),
-            task.obs_dim,
-            task.action_dim,
-            streams.integer("learner") % 2**32,
-        )
-        self.problem, self.config, self.dataset = problem, config, problem.dataset
-        self._sampling = streams.numpy("sampling")
 
-    def train(self, phase: Phase, tick: Tick) -> None:
-        """Make the budgeted number of updates on the dataset."""
-        for update in range(self.learner.algorithm.grad_step, self.problem.budgets.offline_updates):
-            rows = self._sampling.integers(len(self.dataset), size=self.config.batch_size)
-            losses = self.learner.update(self.dataset, rows)
-            tick(updates=update + 1, metrics=lambda losses=losses: losses)  # type: ignore[misc]
 
-    def act(self, obs: Array, generator: np.random.Generator) -> Array:
-        """Return the cloned actions."""
-        return self.learner.act(obs)
+@dataclass(frozen=True)
+class BestDecileConfig(BCConfig):
+    """Settings of behaviour cloning of the best trajectories."""
 
-    def state(self) -> Any:
-        """Return the learner and the sampling stream."""
-        return {"learner": self.learner.state(), "sampling": self._sampling.bit_generator.state}
+    best_fraction: float = 0.1  # of the trajectories, by target return; the decile of Chen et al. 2021
 
-    def restore(self, state: Any) -> None:
-        """Take up a state."""
-        self.learner.restore(state["learner"])
-        self._sampling.bit_generator.state = state["sampling"]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.best_fraction <= 1:
+            raise InputError(f"best_fraction is {self.best_fraction}; it must be above 0 and at most 1")
+
+
+class BestDecile(BehaviourCloning):
+    """Behaviour cloning of the trajectories of highest return under the target's reward."""
+
+    Config = BestDecileConfig
+    capabilities = offline("Chen et al. 2021 (arXiv 2106.01345, %BC); d3rlpy 2.8.0 (BC)", _DEVIATION)
+
+    def usable_rows(self) -> np.ndarray:
+        """Return the rows of the best trajectories, at least one; among equal returns the earlier come first."""
+        assert self.dataset.reward_target is not None
+        returns = self.dataset.episode_sums(self.dataset.reward_target)
+        n_best = math.ceil(self.config.best_fraction * len(returns))
+        best = np.zeros(len(returns), np.bool_)
+        best[np.argsort(-returns, kind="stable")[:n_best]] = True
+        trajectory = np.searchsorted(self.dataset.episode_starts, np.arange(len(self.dataset)), side="right") - 1
+        return np.flatnonzero(best[trajectory])

@@ -1,12 +1,13 @@
 """d3rlpy's updates behind the adapter contract: our rows, our random streams, our checkpoints.
 
 d3rlpy's own loops, buffers and loggers are not used: its buffers keep no next observation at a time limit, and its
-loops cannot be resumed. Only public names of d3rlpy appear here: `create_impl`, `update`, `predict`, `impl.modules`.
+loops cannot be resumed. Only public names of d3rlpy appear here: `create_impl`, `update`, `predict`, `sample_action`,
+`impl.modules`.
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,16 @@ def import_d3rlpy() -> Any:
     return d3rlpy
 
 
+class Transitions(NamedTuple):
+    """n transitions: obs and next_obs (n, obs_dim), action (n, action_dim), reward and terminated (n,), all float32."""
+
+    obs: Array
+    action: Array
+    reward: Array
+    next_obs: Array
+    terminated: Array
+
+
 class Updates(Protocol):
     """The part of a d3rlpy algorithm that is used."""
 
@@ -36,6 +47,8 @@ class Updates(Protocol):
     def update(self, batch: Any) -> dict[str, float]: ...
 
     def predict(self, x: Any) -> Any: ...
+
+    def sample_action(self, x: Any) -> Any: ...
 
     def set_grad_step(self, grad_step: int) -> None: ...
 
@@ -52,8 +65,22 @@ class D3rlpyLearner:
 
     def update(self, dataset: TransferDataset, rows: np.ndarray) -> dict[str, float]:
         """Make one update on the given rows with the target's labels; returns d3rlpy's losses."""
+        return self.update_on(transitions_of(dataset, rows))
+
+    def update_on(self, transitions: Transitions) -> dict[str, float]:
+        """Make one update on transitions, wherever they come from; returns d3rlpy's losses."""
         with self._own_stream():
-            return self.algorithm.update(minibatch(dataset, rows))
+            return self.algorithm.update(as_minibatch(transitions))
+
+    def sample(self, obs: Array) -> Array:
+        """Return actions (n, action_dim) drawn from the policy with the learner's own random stream."""
+        with self._own_stream():
+            return np.clip(np.asarray(self.algorithm.sample_action(obs), np.float32), -1, 1)
+
+    def set_actor_lr(self, learning_rate: float) -> None:
+        """Make the following updates of the actor with this step size."""
+        for group in self.algorithm.impl.modules.actor_optim.optim.param_groups:
+            group["lr"] = learning_rate
 
     def act(self, obs: Array) -> Array:
         """Return greedy actions (n, action_dim) in [-1, 1]."""
@@ -93,17 +120,38 @@ class D3rlpyLearner:
 
 def minibatch(dataset: TransferDataset, rows: np.ndarray) -> Any:
     """Return d3rlpy's TransitionMiniBatch of the rows, with target rewards and true terminations only."""
-    d3rlpy = import_d3rlpy()
+    return as_minibatch(transitions_of(dataset, rows))
+
+
+def transitions_of(dataset: TransferDataset, rows: np.ndarray) -> Transitions:
+    """Return rows of a dataset with the target's reward and termination; a time limit terminates nothing."""
     assert dataset.reward_target is not None
     assert dataset.terminated_target is not None
-    column = (len(rows), 1)
+    return Transitions(
+        dataset.obs[rows],
+        dataset.action[rows],
+        dataset.reward_target[rows],
+        dataset.next_obs[rows],
+        dataset.terminated_target[rows].astype(np.float32),
+    )
+
+
+def joined(parts: Sequence[Transitions]) -> Transitions:
+    """Return the transitions of all parts, in their order."""
+    return Transitions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def as_minibatch(transitions: Transitions) -> Any:
+    """Return d3rlpy's TransitionMiniBatch of transitions."""
+    d3rlpy = import_d3rlpy()
+    column = (len(transitions.obs), 1)
     return d3rlpy.dataset.TransitionMiniBatch(
-        observations=dataset.obs[rows],
-        actions=dataset.action[rows],
-        rewards=dataset.reward_target[rows].reshape(column),
-        next_observations=dataset.next_obs[rows],
-        next_actions=np.zeros_like(dataset.action[rows]),
-        terminals=dataset.terminated_target[rows].astype(np.float32).reshape(column),
+        observations=transitions.obs,
+        actions=transitions.action,
+        rewards=transitions.reward.reshape(column),
+        next_observations=transitions.next_obs,
+        next_actions=np.zeros_like(transitions.action),
+        terminals=transitions.terminated.reshape(column),
         intervals=np.ones(column, np.float32),
         transitions=[],
     )

@@ -19,7 +19,7 @@ Run = Callable[[], list[Result]]
 
 def benchmark_names() -> list[str]:
     """Return the names of the modules of this package that hold a benchmark, in alphabetical order."""
-    helpers = {"__main__", "result", "peers", "planner_setup", "signal_runs", "eager_critics"}
+    helpers = {"__main__", "result", "peers", "planner_setup", "signal_runs", "eager_critics", "reacher_data"}
     return sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name not in helpers)
 
 

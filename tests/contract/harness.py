@@ -23,6 +23,8 @@ from wombet.streams import Streams
 SMALL = {"hidden_width": 16, "batch_size": 8, "n_critics": 2, "target_subset": 2, "utd": 2, "random_steps": 10}
 SMALL |= {"mixing_interval": 5, "calibration_updates": 20, "iterations": 2}
 SMALL |= {"rollout_steps": 24, "minibatch_size": 8, "replay_capacity": 1000}
+SMALL |= {"model_members": 3, "model_elites": 2, "model_width": 16, "model_layers": 2, "model_steps": 40}
+SMALL |= {"rollout_starts": 20, "rollout_length": 2, "rollout_interval": 8, "retained_rounds": 2, "n_action_samples": 2}
 BUDGETS = Budgets(target_steps=60, offline_updates=25, source_steps=40)
 
 

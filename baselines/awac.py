@@ -1,0 +1,35 @@
+"""Advantage-weighted actor-critic, by d3rlpy, on the dataset alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from baselines.d3rlpy_method import import_d3rlpy
+from baselines.offline_method import ActorCriticConfig, OfflineMethod, offline, require_all
+from wombet.dataset import TransferDataset
+
+
+@dataclass(frozen=True)
+class AWACConfig(ActorCriticConfig):
+    """AWAC's settings (Nair et al. 2020)."""
+
+    batch_size: int = 1024
+    advantage_scale: float = 1.0  # the paper's lambda: weights are a softmax over the batch of advantage / lambda
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_all(self, ("advantage_scale",), 1e-8)
+
+
+class AWAC(OfflineMethod):
+    """Critic of the policy's own value, and a policy that clones by the advantage."""
+
+    Config = AWACConfig
+    capabilities = offline(
+        "Nair et al. 2020 (arXiv 2006.09359); d3rlpy 2.8.0 (AWAC)",
+        "two hidden layers for the policy instead of four, and no weight decay, as in d3rlpy",
+        "the weighted log-likelihood is summed over the batch and not averaged, which Adam makes immaterial",
+    )
+
+    def algorithm(self, config: AWACConfig, dataset: TransferDataset) -> Any:
+        """Return d3rlpy's AWAC."""
+        return import_d3rlpy().algos.AWACConfig(**config.common(), lam=config.advantage_scale)
