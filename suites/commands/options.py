@@ -26,6 +26,16 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Only the first
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Worker processes, one thread each [default: the cores there are].")
 ]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--site", help="TOML file with the Slurm cluster's settings (default: $WOMBET_SITE, or none)."),
+]
+MaxFailuresOption = Annotated[
+    int | None, typer.Option("--max-failures", min=1, help="Begin nothing more after so many failures.")
+]
+CellMinutesOption = Annotated[
+    float | None, typer.Option("--cell-minutes", min=0.0, help="End a run that takes longer (not inline).")
+]
 DEFAULT_STORE = Path("runs")
 
 
