@@ -41,6 +41,11 @@ class Site(BaseModel):
     signal_seconds: int = Field(default=120, ge=1)
     attempts: int = Field(default=3, ge=1)
 
+    @property
+    def pack_seconds(self) -> float:
+        """Expected length of a pack, never more than a job is given."""
+        return 60 * min(self.pack_minutes, self.time_minutes)
+
 
 def load_site(path: Path | None) -> Site:
     """Read the profile at `path`, or at $WOMBET_SITE, or take the defaults; raises InputError naming what is wrong."""
@@ -65,7 +70,7 @@ def site_from(content: dict[str, Any], where: str) -> Site:
         site = Site.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_sentence(error)}") from error
-    if site.pack_minutes > site.time_minutes:
+    if "pack_minutes" in content and site.pack_minutes > site.time_minutes:
         raise InputError(
             f"{where}: pack_minutes is {site.pack_minutes:g}, and must be at most time_minutes ({site.time_minutes})"
         )

@@ -1,5 +1,6 @@
 """Runs handed to Slurm: what is queued is written down in the store, and no process has to stay alive for it."""
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -82,7 +83,7 @@ def submit(
                 submitted.datasets += 1
         rates = recorded_rates(store)
         for dependency, some in _by_dependency(open_runs, dataset_jobs).items():
-            queue.add_runs([[run] for run in some] if alone else pack(some, rates, 60 * site.pack_minutes), dependency)
+            queue.add_runs([[run] for run in some] if alone else pack(some, rates, site.pack_seconds), dependency)
         submitted.runs, submitted.jobs = len(open_runs), list(queue.record["jobs"])
         if submitted.jobs and site.attempts > 1:
             queue.add_keeper()
@@ -198,7 +199,7 @@ class _Queue:
             **({"gpus_per_node": site.gpus} if site.gpus else {}),
             "job_name": f"wombet-{self.suite}",
             "time": site.time_minutes,
-            "mem_gb": memory,
+            "mem": f"{math.ceil(1024 * memory)}M",
             "cpus_per_task": site.cpus,
             "array_parallelism": site.max_parallel,
             "signal_delay_s": site.signal_seconds,
