@@ -97,7 +97,7 @@ class _Round:
     def run(self) -> Counter[str]:
         """Carry out one job after the other until all have ended, or until a notice has reached the one that runs."""
         jobs = deque(Job.of_folder(folder, self.store, self.pack.options) for folder in self.pack.folders)
-        executor = LocalExecutor(1, self.pack.cell_seconds)
+        executor = _one_worker(self.pack.cell_seconds)
         try:
             while jobs and not self.notice and not self._too_many_failures():
                 job = jobs.popleft()
@@ -143,6 +143,15 @@ class _Round:
             return False
         states = (read_json(self.store.root / folder / "status.json") or {} for folder in self.pack.rivals)
         return sum(state.get("state") == "failed" for state in states) >= self.pack.max_failures
+
+
+def _one_worker(cell_seconds: float | None) -> LocalExecutor:
+    """Slurm signals every process of the job, and would kill the one that minds the worker's semaphores."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        return LocalExecutor(1, cell_seconds)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
 
 def _leave(notice: _Notice) -> None:

@@ -30,10 +30,8 @@ data = {{ collection = "pure", profile = "smoke" }}
 pairs = [{{ family = "reacher", level = "close", horizon = 20 }}]
 budgets = {{ target_steps = 60, offline_updates = 5 }}
 evaluation = {{ count = 2, episodes = 1 }}
-[shared]
-hidden_width = 16
-batch_size = 16
 """
+SMALL = "[config.bc]\nhidden_width = 16\nbatch_size = 16\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +77,7 @@ class Bench:
     def suite(self, seeds: int = 1, **rows: dict[str, Any]) -> None:
         """Write a suite with one row per keyword: the faulty method with these settings (`bc`: that method)."""
         text = SUITE.format(seeds=seeds, methods=json.dumps(list(rows)))
+        text += SMALL * ("bc" in rows)
         for name, config in rows.items():
             if name != "bc":
                 values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
