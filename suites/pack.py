@@ -62,14 +62,17 @@ class Pack:
 
 
 class _Notice:
-    """Notes that the job is about to end: SIGUSR2, which Slurm sends in time, or SIGTERM, which it sends last."""
+    """Notes that the job is about to end: SIGUSR2, which Slurm sends in time, or SIGTERM, which it sends last.
+
+    SIGCONT, which goes with them, is taken so that submitit does not write of it.
+    """
 
     def __init__(self) -> None:
         self.to_requeue = self.to_end = False
         self._earlier: dict[int, Any] = {}
 
     def __enter__(self) -> "_Notice":
-        for number in (signal.SIGUSR2, signal.SIGTERM):
+        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGCONT):
             self._earlier[number] = signal.signal(number, self._note)
         return self
 

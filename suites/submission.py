@@ -137,7 +137,7 @@ class _Queue:
             "suite": suite,
             "time": time.time(),
             "host": socket.gethostname(),
-            "site": site.model_dump(mode="json"),
+            "site": site.model_dump(mode="json", exclude_unset=True),
             "max_failures": max_failures,
             "jobs": {},
         }

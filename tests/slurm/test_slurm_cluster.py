@@ -87,7 +87,7 @@ def test_a_preempted_job_saves_itself_and_continues(bench: Bench) -> None:
 
 def test_a_job_that_reaches_its_time_limit_continues_in_the_next(bench: Bench) -> None:
     bench.suite(good={"pause": 0.8})
-    bench.site(time_minutes=1, signal_seconds=20)
+    bench.site(time_minutes=1, signal_seconds=5)
     bench.run()
     until_all_ended(300)
     assert bench.states() == {"good-0": "done"}
