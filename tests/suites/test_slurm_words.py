@@ -8,8 +8,12 @@ import pytest
 
 from suites.keeper import forget_own_job
 from suites.queue import live_jobs, queued_jobs, records
+from suites.retrying import select
 from suites.slurm import JobState, array_limit, job_states, last_words, own_job, ran_out_of_memory
+from suites.status import suite_status
 from suites.store import Store
+from tests.suites import cells
+from wombet.files import pretty_json
 
 
 @pytest.fixture
@@ -110,3 +114,37 @@ def test_the_newest_submission_of_a_folder_counts(tmp_path: Path, commands: Path
     (commands / "squeue").unlink()
     assert queued_jobs(store, "some")["a"].standing == "waiting"
     assert queued_jobs(store, "other") == {}
+
+
+def test_what_is_queued_is_waiting_or_lost_and_only_some_of_it_is_tried_again_unasked(
+    tmp_path: Path, commands: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    runs = {
+        name: cells.cell("sac", seed=seed)
+        for seed, name in enumerate(("waiting", "memory", "node", "cancelled", "often", "never"))
+    }
+    rows = []
+    for run in runs.values():
+        rows.append({"pair": "p", "method": "sac", "seed": run.seed, "folder": run.folder, "dataset": None})
+        if run is not runs["never"]:
+            folder = store.run_folder(run.folder)
+            folder.mkdir(parents=True)
+            (folder / "spec.json").write_text(pretty_json(run.to_json()))
+    store.write_manifest({"name": "some", "cells": rows})
+    jobs = {f"7_{run.seed}": {"folders": [run.folder], "memory_gb": 4.0} for run in list(runs.values())[:5]}
+    again = {"9": {"folders": [runs["often"].folder], "memory_gb": 4.0}}
+    for number, content in ((1, jobs), (2, again)):
+        record = {"number": number, "site": {"attempts": 2}, "jobs": content}
+        (tmp_path / "store" / "suites" / "some-jobs").mkdir(exist_ok=True)
+        (tmp_path / "store" / "suites" / "some-jobs" / f"{number:04d}.json").write_text(json.dumps(record))
+    says(commands, "squeue", "7_0|PENDING|Resources\n")
+    says(commands, "sacct", "7_1|OUT_OF_MEMORY|0:125\n7_2|NODE_FAIL|0:0\n7_3|CANCELLED by 7|0:0\n9|TIMEOUT|0:0\n")
+    status = suite_status(store, "some")
+    assert [cell.state for cell in status.cells] == ["waiting", "lost", "lost", "lost", "lost", "todo"]
+    assert status.cells[2].message == "job 7_2 NODE_FAIL"
+    assert status.totals["lost"] == 4
+    asked, unasked = select(store, "some"), select(store, "some", automatic=True)
+    assert asked.runs == [runs[name] for name in ("memory", "node", "cancelled", "often")]
+    assert unasked.runs == [runs[name] for name in ("memory", "node")]
+    assert unasked.memory == {runs["memory"].folder: 8.0, runs["node"].folder: 4.0}
