@@ -19,7 +19,7 @@ class Faulty(Probe):
         if step != self.config.at:
             return False
         if self.config.fault == "memory":
-            hoard = bytearray(os.urandom(1 << 20) * (MEMORY_BYTES >> 20))
+            hoard = bytearray(b"1") * MEMORY_BYTES
             time.sleep(MEMORY_SECONDS)
             del hoard
             return False
