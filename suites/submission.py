@@ -41,8 +41,8 @@ class Submitted:
         already = f" ({', '.join(before)} before)" if before else ""
         if not self.jobs:
             return f"nothing to submit{already}"
-        what = [f"{self.datasets} datasets"] * bool(self.datasets) + [f"{self.runs} runs"] * bool(self.runs)
-        return f"queued {' and '.join(what)} in {len(self.jobs)} jobs{already}"
+        counts = [_count(number, what) for number, what in ((self.datasets, "dataset"), (self.runs, "run")) if number]
+        return f"queued {' and '.join(counts)} in {_count(len(self.jobs), 'job')}{already}"
 
 
 def submit(
@@ -229,6 +229,10 @@ def _sbatch(calls: Sequence[Callable[[], Any]], logs: Path, parameters: Mapping[
         said = [line for line in str(error).splitlines() if "error" in line.lower()] or str(error).splitlines()
         raise InputError(f"Slurm refuses the job ({said[-1].strip()}); correct the site profile") from error
     return [job.job_id for job in jobs]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -46,7 +46,7 @@ def test_a_cell_that_fails_spares_its_pack_and_is_retried(
 ) -> None:
     bench.suite(seeds=1, first={"at": 1}, bad={"fault": fault}, good={"at": 2}, better={"at": 3})
     bench.run_here("--methods", "first")
-    assert "queued 3 runs in 1 jobs (1 done before)" in bench.run()
+    assert "queued 3 runs in 1 job (1 done before)" in bench.run()
     until_all_ended()
     assert bench.states() == {"first-0": "done", "bad-0": "failed", "good-0": "done", "better-0": "done"}
     assert bench.cells()["bad-0"]["message"] == message
@@ -54,7 +54,7 @@ def test_a_cell_that_fails_spares_its_pack_and_is_retried(
         said = bench.retry()
         assert "nothing to submit" in said
         assert "1 that failed with an exception were left alone" in said
-    assert "queued 1 runs in 1 jobs" in bench.retry(*([option] if option else []))
+    assert "queued 1 run in 1 job" in bench.retry(*([option] if option else []))
     until_all_ended()
     assert set(bench.states().values()) == {"done"}
     assert len(bench.attempts("bad-0")) == 2
@@ -141,7 +141,7 @@ def test_a_lost_job_is_shown_with_its_last_words_and_retried(bench: Bench) -> No
     cell = bench.cells()["good-0"]
     assert cell["state"] == "lost"
     assert f"job {job} CANCELLED" in cell["message"]
-    assert "queued 1 runs in 1 jobs" in bench.retry()
+    assert "queued 1 run in 1 job" in bench.retry()
     until_all_ended()
     assert bench.states() == {"good-0": "done"}
     bench.assert_bytes_of_an_undisturbed_run("good-0")
@@ -156,13 +156,13 @@ def test_a_failed_dataset_job_blocks_its_runs_alone_until_it_is_retried(bench: B
     obstacle.parent.mkdir(exist_ok=True)
     obstacle.write_text("in the way")
     assert cell["state"] == "todo"
-    assert "queued 1 datasets and 1 runs in 2 jobs" in bench.run()
+    assert "queued 1 dataset and 1 run in 2 jobs" in bench.run()
     until_all_ended()
     assert [status["state"] for status in bench.datasets()] == ["failed"]
     assert bench.states() == {"bc-0": "blocked", "good-0": "done"}
     assert "nothing to submit" in bench.retry()
     obstacle.unlink()
-    assert "queued 1 datasets and 1 runs in 2 jobs" in bench.retry("--failed")
+    assert "queued 1 dataset and 1 run in 2 jobs" in bench.retry("--failed")
     until_all_ended()
     assert bench.states() == {"bc-0": "done", "good-0": "done"}
     assert len(bench.attempts("bc-0")) == 1
