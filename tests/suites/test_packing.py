@@ -25,7 +25,7 @@ def test_a_rate_of_the_pair_goes_before_that_of_the_method() -> None:
 
 def test_runs_fill_packs_in_their_order_up_to_the_length() -> None:
     runs = [cells.cell("sac", seed=seed) for seed in range(7)]
-    packs = pack(runs, RATES, 105.0, start_seconds=5.0)
+    packs = pack(runs, RATES, 125.0, start_seconds=5.0)
     assert [len(some) for some in packs] == [3, 3, 1]
     assert [run for some in packs for run in some] == runs
 
