@@ -6,13 +6,17 @@ INSTALLED := $(VENV)/.installed
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: quickstart test lint bench wheel-smoke clean
+.PHONY: quickstart test test-slurm lint bench wheel-smoke clean
 
 quickstart: $(INSTALLED)
 	$(BIN)/wombet run quickstart
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
+
+# The same suites on a real Slurm of four nodes on this machine, which root may install; needs no other root rights.
+test-slurm: $(INSTALLED)
+	WOMBET_SLURM_TESTS=1 $(BIN)/python -m pytest -rs --durations=12 tests/slurm
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

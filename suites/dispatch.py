@@ -4,20 +4,22 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Literal
 
 from suites.datasets import is_built, missing_datasets
-from suites.executors import Executor, InlineExecutor, Job, LocalExecutor
+from suites.executors import Executor, InlineExecutor, Job, LocalExecutor, record_loss
 from suites.matrix import available_cores
 from suites.outcome import Outcome
 from suites.pacing import Progress
 from suites.runner import is_finished
 from suites.spec import DatasetRecipe, RunSpec
-from suites.store import Store, claim, record_failure
+from suites.store import Store
 from suites.worker import StopRequest
 from wombet.errors import InputError
+from wombet.process import devices_of
 
-EXECUTORS = ("inline", "local")
+EXECUTORS = ("inline", "local", "slurm")
 POLL_SECONDS = 0.5
 
 EventKind = Literal["started", "progress", "done", "failed", "blocked", "busy", "preempted"]
@@ -58,7 +60,9 @@ class Summary:
         """One line for people."""
         parts = [f"{count} {ending}" for ending, count in sorted(self.counts.items())]
         text = ", ".join(parts) or "nothing to do"
-        return f"{text}; stopped with {self.left} not begun: the same command continues" if self.interrupted else text
+        if self.interrupted:
+            return f"{text}; stopped with {self.left} not begun: the same command continues"
+        return f"{text}; {self.left} not begun, because so many failed" if self.left else text
 
 
 def dispatch(
@@ -70,15 +74,20 @@ def dispatch(
     recipes: Sequence[DatasetRecipe] = (),
     device: str = "cpu",
     checkpoint_seconds: float = 60.0,
+    cell_seconds: float | None = None,
+    max_failures: int | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Summary:
     """Carry out all runs that are not finished, and build the datasets that they (and `recipes`) need.
 
     A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM
-    and SIGUSR1 make every job save itself and stop. Raises InputError, before any work, for an unknown executor, for
-    more workers than cores, for a store that cannot be written, for a recipe that fits no task or config, and for an
-    imported dataset that is not there.
+    and SIGUSR1 make every job save itself and stop. With device "cuda" jobs take the GPUs in turn. Local workers are killed when a job takes longer than
+    `cell_seconds`, and nothing more is begun after `max_failures` failures. Raises InputError, before any work, for an
+    unknown executor (and for slurm, which does not wait), for more workers than cores, for a store that cannot be
+    written, for a recipe that fits no task or config, and for an imported dataset that is not there.
     """
+    if executor == "slurm":
+        raise InputError("the slurm executor does not wait for its jobs; queue them with suites.submission.submit")
     workers = check_workers(executor, workers)
     options = {"device": device, "checkpoint_seconds": checkpoint_seconds}
     plan = _Plan(runs, recipes, store, options)
@@ -86,9 +95,9 @@ def dispatch(
     with StopRequest() as stop:
         if not plan.open_jobs:
             return plan.summary
-        chosen = _executor(executor, min(workers, plan.open_jobs), stop)
+        chosen = _executor(executor, min(workers, plan.open_jobs), stop, cell_seconds)
         try:
-            _Dispatch(plan, store, chosen, stop, on_event).run()
+            _Dispatch(plan, chosen, stop, on_event, max_failures).run()
         finally:
             chosen.close()
     return plan.summary
@@ -98,6 +107,10 @@ def check_workers(executor: str, workers: int | None) -> int:
     """Return the number of workers (by default, one per core); raises InputError if it cannot be."""
     if executor not in EXECUTORS:
         raise InputError(f"there is no executor {executor!r}; known are {', '.join(EXECUTORS)}")
+    if executor == "slurm":
+        if workers is not None:
+            raise InputError("--workers is for local processes; the site profile's max_parallel throttles Slurm jobs")
+        return 0
     cores = available_cores()
     if workers is None:
         return 1 if executor == "inline" else cores
@@ -110,8 +123,8 @@ def check_workers(executor: str, workers: int | None) -> int:
     return workers
 
 
-def _executor(name: str, workers: int, stop: Callable[[], bool]) -> Executor:
-    return InlineExecutor(stop) if name == "inline" else LocalExecutor(workers)
+def _executor(name: str, workers: int, stop: Callable[[], bool], cell_seconds: float | None) -> Executor:
+    return InlineExecutor(stop) if name == "inline" else LocalExecutor(workers, cell_seconds)
 
 
 class _Plan:
@@ -128,9 +141,10 @@ class _Plan:
         skipped = len(runs) - len(open_runs) + sum(is_built(store, recipe) for recipe in recipes)
         if skipped:
             self.summary.counts["skipped"] = skipped
-        self.ready = deque(Job.of_dataset(recipe, store, options) for recipe in missing)
+        each = ({**options, "device": device} for device in cycle(devices_of(options["device"])))
+        self.ready = deque(Job.of_dataset(recipe, store, next(each)) for recipe in missing)
         self.waiting: dict[str, list[Job]] = {recipe.id: [] for recipe in missing}
-        jobs = [Job.of_run(run, store, options) for run in open_runs]
+        jobs = [Job.of_run(run, store, next(each)) for run in open_runs]
         self.ready.extend(job for job in jobs if job.dataset is None)
         for job in jobs:
             if job.dataset in self.waiting:
@@ -167,12 +181,13 @@ class _Dispatch:
     def __init__(
         self,
         plan: _Plan,
-        store: Store,
         executor: Executor,
         stop: StopRequest,
         on_event: Callable[[Event], None] | None,
+        max_failures: int | None,
     ) -> None:
-        self.plan, self.store, self.executor, self.stop = plan, store, executor, stop
+        self.plan, self.executor, self.stop = plan, executor, stop
+        self._max_failures = max_failures
         self._on_event = on_event or (lambda event: None)
         self._running: dict[str, float] = {}
         self._finished, self._total = 0, plan.open_jobs
@@ -181,8 +196,8 @@ class _Dispatch:
     def run(self) -> None:
         """Go on until nothing is left, or until a stop has reached every job."""
         stopping = False
-        while self._running or (self.plan.ready and not stopping):
-            while self.plan.ready and len(self._running) < self.executor.slots and not self.stop():
+        while self._running or (self.plan.ready and not stopping and not self._too_many_failures):
+            while self.plan.ready and len(self._running) < self.executor.slots and self._may_begin:
                 self._start(self.plan.ready.popleft())
             for job, outcome in self.executor.wait(POLL_SECONDS, self._progress):
                 self._end(job, outcome)
@@ -191,6 +206,14 @@ class _Dispatch:
                 self.executor.stop()
         self.plan.summary.interrupted = stopping
         self.plan.summary.left = self.plan.open_jobs
+
+    @property
+    def _may_begin(self) -> bool:
+        return not self.stop() and not self._too_many_failures
+
+    @property
+    def _too_many_failures(self) -> bool:
+        return self._max_failures is not None and len(self.plan.summary.failures) >= self._max_failures
 
     def _start(self, job: Job) -> None:
         self._running[job.id] = 0.0
@@ -204,7 +227,7 @@ class _Dispatch:
     def _end(self, job: Job, outcome: Outcome) -> None:
         del self._running[job.id]
         if outcome.ending == "lost":
-            self._record_loss(job, outcome.message)
+            record_loss(job, outcome.message)
         if outcome.ending == "preempted":
             # A worker that was told to stop is a machine that is going away.
             self.stop.requested = True
@@ -212,11 +235,6 @@ class _Dispatch:
             self._finished += 1
             kinds: dict[str, EventKind] = {"lost": "failed", "skipped": "done"}
             self._tell(kinds.get(result.ending, result.ending), ended, result.message)  # type: ignore[arg-type]
-
-    def _record_loss(self, job: Job, message: str) -> None:
-        with claim(job.folder) as ours:
-            if ours:
-                record_failure(job.folder, f"{job.label} failed.\n\n{message}\n", message=message)
 
     def _tell(self, kind: EventKind, job: Job, message: str = "", progress: Progress | None = None) -> None:
         share = (self._finished + sum(self._running.values())) / self._total

@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol
 
 from suites.outcome import Outcome, sentence_of
 from suites.pacing import Progress, progress_of
-from suites.spec import DatasetRecipe, RunSpec
-from suites.store import Store, read_json
+from suites.spec import DatasetRecipe, RunSpec, run_spec_from_json
+from suites.store import Store, claim, read_json, record_failure
 from suites.worker import Task, initialise, perform, prepare, work
+from wombet.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ class Job:
         task = {"kind": "run", "content": spec.to_json(), "store": str(store.root), "options": options}
         dataset = None if spec.dataset is None else spec.dataset.id
         return cls("run", spec.folder, spec.label, store.run_folder(spec.folder), task, dataset)
+
+    @classmethod
+    def of_folder(cls, relative: str, store: Store, options: dict[str, Any]) -> "Job":
+        """The job of a run's or building dataset's folder, which holds what it is; raises InputError if it does not."""
+        folder = store.root / relative
+        spec, recipe = read_json(folder / "spec.json"), read_json(folder / "recipe.json")
+        if spec is not None:
+            return cls.of_run(run_spec_from_json(spec), store, options)
+        if recipe is None:
+            raise InputError(f"{folder} has neither spec.json nor recipe.json; submit the suite again")
+        return cls.of_dataset(DatasetRecipe(**recipe), store, options)
 
     @classmethod
     def of_dataset(cls, recipe: DatasetRecipe, store: Store, options: dict[str, Any]) -> "Job":
@@ -92,19 +104,21 @@ class InlineExecutor:
 class LocalExecutor:
     """Worker processes with one thread each; one that dies costs its own job alone and is replaced."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, job_seconds: float | None = None) -> None:
+        """Start `workers` processes; one whose job takes longer than `job_seconds` is killed."""
         from pebble import ProcessPool
 
         # A forked child would inherit the threads and locks of this process.
         context = multiprocessing.get_context("spawn")
         self.slots = workers
+        self._job_seconds = job_seconds
         self._stop = context.Event()
         self._pool = ProcessPool(workers, initializer=initialise, initargs=(self._stop,), context=context)
         self._running: dict[concurrent.futures.Future[Outcome], Job] = {}
 
     def start(self, job: Job) -> None:
         """Hand the job to a worker."""
-        self._running[self._pool.schedule(work, args=(job.task,))] = job
+        self._running[self._pool.schedule(work, args=(job.task,), timeout=self._job_seconds)] = job
 
     def wait(self, seconds: float, on_progress: OnProgress) -> list[tuple[Job, Outcome]]:
         """Return the jobs that ended, and tell of the others from their heartbeats."""
@@ -116,7 +130,7 @@ class LocalExecutor:
             progress = progress_of(read_json(job.folder / "status.json") or {})
             if progress is not None:
                 on_progress(job, progress)
-        return [(self._running.pop(future), _outcome(future)) for future in done]
+        return [(self._running.pop(future), _outcome(future, self._job_seconds)) for future in done]
 
     def stop(self) -> None:
         """Set the event that all workers ask in every tick."""
@@ -131,17 +145,26 @@ class LocalExecutor:
         self._pool.join()
 
 
-def _outcome(future: "concurrent.futures.Future[Outcome]") -> Outcome:
+def _outcome(future: "concurrent.futures.Future[Outcome]", job_seconds: float | None) -> Outcome:
     from pebble import ProcessExpired
 
     try:
         return future.result()
     except ProcessExpired as error:
         return Outcome("lost", f"the worker process died ({_cause(error.exitcode)})")
+    except TimeoutError:
+        return Outcome("lost", f"it took longer than its limit of {(job_seconds or 0) / 60:g} minutes")
     except concurrent.futures.CancelledError:
         return Outcome("preempted", "it was cancelled before it began")
     except Exception as error:
         return Outcome("lost", f"the worker could not report ({sentence_of(error)})")
+
+
+def record_loss(job: Job, message: str) -> None:
+    """Show a job whose process died as failed, and as one that may be tried again, unless another process is at it."""
+    with claim(job.folder) as ours:
+        if ours:
+            record_failure(job.folder, f"{job.label} failed.\n\n{message}\n", message=message, lost=True)
 
 
 def _cause(code: int | None) -> str:

@@ -1,13 +1,15 @@
 """Where a suite stands, from its manifest and the small files of its run folders."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from suites.pacing import Progress, progress_of
+from suites.queue import QueuedJob, queued_jobs, refined
 from suites.store import Store, folder_state, last_line, read_json
 
-STATES = ("done", "running", "interrupted", "failed", "blocked", "todo")
+STATES = ("done", "running", "waiting", "interrupted", "lost", "failed", "blocked", "todo")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def suite_status(store: Store, suite_name: str) -> SuiteStatus:
     """Read where a suite stands; raises InputError if it was never run in this store."""
     manifest = store.manifest(suite_name)
     ids = sorted({cell["dataset"] for cell in manifest["cells"] if cell["dataset"] is not None})
-    datasets = {dataset_id: dataset_status(store, dataset_id) for dataset_id in ids}
-    cells = [_cell_status(store, cell, datasets) for cell in manifest["cells"]]
+    queue = queued_jobs(store, suite_name)
+    datasets = {dataset_id: _queued_dataset(store, dataset_id, queue) for dataset_id in ids}
+    cells = [_queued_cell(store, cell, datasets, queue) for cell in manifest["cells"]]
     counts = Counter(cell.state for cell in cells)
     return SuiteStatus(manifest["name"], cells, list(datasets.values()), {state: counts[state] for state in STATES})
 
@@ -66,6 +69,18 @@ def dataset_status(store: Store, dataset_id: str) -> DatasetStatus:
     state = folder_state(folder, False, status)
     message = _failure(folder, status) if state == "failed" else None
     return DatasetStatus(dataset_id, state, message, progress_of(status or {}) if state == "running" else None)
+
+
+def _queued_dataset(store: Store, dataset_id: str, queue: Mapping[str, QueuedJob]) -> DatasetStatus:
+    folder = f"datasets/{store.building_folder(dataset_id).name}"
+    return refined(dataset_status(store, dataset_id), folder, queue, lambda: dataset_status(store, dataset_id))
+
+
+def _queued_cell(
+    store: Store, cell: dict[str, Any], datasets: dict[str, DatasetStatus], queue: Mapping[str, QueuedJob]
+) -> CellStatus:
+    status = _cell_status(store, cell, datasets)
+    return refined(status, cell["folder"], queue, lambda: _cell_status(store, cell, datasets))
 
 
 def _cell_status(store: Store, cell: dict[str, Any], datasets: dict[str, DatasetStatus]) -> CellStatus:

@@ -41,6 +41,12 @@ def check_device(device: str) -> None:
         raise InputError(f"the device is {device!r}, and torch {torch.__version__} finds {found} GPUs; use cpu")
 
 
+def devices_of(device: str) -> list[str]:
+    """Return the devices that jobs take in turn: every GPU there is for "cuda", or else the device itself."""
+    found = torch.cuda.device_count() if device == "cuda" else 0
+    return [f"cuda:{number}" for number in range(found)] or [device]
+
+
 def _keep_freed_memory() -> bool:
     """Return whether glibc took both settings."""
     if not sys.platform.startswith("linux"):

@@ -27,7 +27,20 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Worker processes, one thread each [default: the cores there are].")
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="Where networks are: cpu, cuda or cuda:N. Equal bytes are claimed for the CPU.")
+    str,
+    typer.Option(
+        "--device", help="Where networks are: cpu, cuda (every GPU in turn) or cuda:N. Slurm: gpus of the site."
+    ),
+]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--site", help="TOML file with the Slurm cluster's settings (default: $WOMBET_SITE, or none)."),
+]
+MaxFailuresOption = Annotated[
+    int | None, typer.Option("--max-failures", min=1, help="Begin nothing more after so many failures.")
+]
+CellMinutesOption = Annotated[
+    float | None, typer.Option("--cell-minutes", min=0.0, help="End a run that takes longer (not inline).")
 ]
 DEFAULT_STORE = Path("runs")
 

@@ -1,15 +1,18 @@
 """`wombet run`: a whole comparison with one command."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suites.commands.options import (
     DEFAULT_STORE,
+    CellMinutesOption,
     DeviceOption,
+    MaxFailuresOption,
     MethodsOption,
     SeedsOption,
     SetOption,
+    SiteOption,
     StoreOption,
     SuiteArgument,
     TasksOption,
@@ -17,13 +20,21 @@ from suites.commands.options import (
     open_matrix,
 )
 
+if TYPE_CHECKING:
+    from suites.matrix import Matrix
+    from suites.site import Site
+    from suites.store import Store
+
 
 def run_command(
     suite: SuiteArgument,
     store: StoreOption = DEFAULT_STORE,
-    executor: Annotated[str, typer.Option("--executor", help="local (worker processes) or inline.")] = "local",
+    executor: Annotated[str, typer.Option("--executor", help="local (worker processes), inline or slurm.")] = "local",
+    site: SiteOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "cpu",
+    cell_minutes: CellMinutesOption = None,
+    max_failures: MaxFailuresOption = None,
     tasks: TasksOption = None,
     methods: MethodsOption = None,
     seeds: SeedsOption = None,
@@ -34,11 +45,13 @@ def run_command(
 
     Finished runs are skipped, and runs that were stopped continue where they were, so that the same command may be
     given again at any time. Failed runs are named, leave the others alone (exit code 1), and are tried again.
+    With --executor slurm it returns once everything is queued; `wombet status` and `wombet retry` do the rest.
     """
     from suites.commands.data import verify_built
     from suites.commands.running import carry_out, exit_code
     from suites.datasets import missing_datasets
     from suites.dispatch import check_workers
+    from suites.site import load_site
     from suites.store import Store
     from wombet.process import check_device
 
@@ -46,15 +59,37 @@ def run_command(
     chosen = matrix.select(tasks or [], methods or [], seeds)
     check_workers(executor, workers)
     check_device(device)
+    profile = load_site(site)
+    if cell_minutes is not None:
+        profile = profile.model_copy(update={"cell_minutes": cell_minutes})
     place = Store(store)
     verify_built(chosen.recipes, place)
     missing_datasets(chosen.recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
-    summary = carry_out(chosen.recipes, chosen.runs, place, executor, workers, device)
+    if executor == "slurm":
+        _queue(chosen, matrix.name, place, profile, max_failures)
+        return
+    summary = carry_out(
+        chosen.recipes,
+        chosen.runs,
+        place,
+        executor,
+        workers,
+        device,
+        cell_minutes=cell_minutes,
+        max_failures=max_failures,
+    )
     if report and not summary.interrupted:
         _report(suite, place.root, set_)
     raise typer.Exit(exit_code(summary))
+
+
+def _queue(chosen: "Matrix", name: str, store: "Store", site: "Site", max_failures: int | None) -> None:
+    from suites.commands.running import tell_queued
+    from suites.submission import submit
+
+    tell_queued(submit(chosen.runs, store, name, site, recipes=chosen.recipes, max_failures=max_failures), name, store)
 
 
 def _report(suite: str, store: object, set_: list[str] | None) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from suites.dispatch import Event, Summary
     from suites.spec import DatasetRecipe, RunSpec
     from suites.store import Store
+    from suites.submission import Submitted
 
 
 def carry_out(
@@ -20,13 +21,23 @@ def carry_out(
     executor: str,
     workers: int | None,
     device: str = "cpu",
+    cell_minutes: float | None = None,
+    max_failures: int | None = None,
 ) -> "Summary":
     """Build the datasets and carry out the runs that are not there yet, and tell how that ended."""
     from suites.dispatch import dispatch
 
     with _Display() as display:
         summary = dispatch(
-            runs, store, recipes=recipes, executor=executor, workers=workers, device=device, on_event=display.show
+            runs,
+            store,
+            recipes=recipes,
+            executor=executor,
+            workers=workers,
+            device=device,
+            cell_seconds=None if cell_minutes is None else 60 * cell_minutes,
+            max_failures=max_failures,
+            on_event=display.show,
         )
     _tell(summary)
     return summary
@@ -35,6 +46,20 @@ def carry_out(
 def exit_code(summary: "Summary") -> int:
     """The program's exit code: 1 if something failed, could not begin, or was stopped."""
     return 1 if summary.failures or summary.blocked or summary.interrupted else 0
+
+
+def tell_queued(submitted: "Submitted", suite: str, store: "Store") -> None:
+    """Say what Slurm has been given, and how to see what becomes of it."""
+    out = console()
+    out.print(submitted.message, markup=False)
+    if submitted.jobs or submitted.queued_before:
+        out.print(f"`wombet status {suite} --store {store.root}` shows how it goes", markup=False, soft_wrap=True)
+
+
+def tell_left_alone(count: int) -> None:
+    """Say that failed runs were not tried again, if there are any."""
+    if count:
+        console().print(f"{count} that failed with an exception were left alone; --failed tries them again")
 
 
 def _tell(summary: "Summary") -> None:

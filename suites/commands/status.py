@@ -23,7 +23,7 @@ def status_command(
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show which runs of a suite are done, running, interrupted, failed, blocked or still to do.
+    """Show which runs of a suite are done, running, waiting, interrupted, lost, failed, blocked or to do.
 
     Reads the store alone: no process needs to be alive, and it works while the suite runs.
     """
@@ -55,7 +55,7 @@ def _print(status: "SuiteStatus") -> None:
         out.print(f"dataset {dataset.id}: {dataset.state}" + (f" ({dataset.message})" if dataset.message else ""))
     for cell in status.cells:
         name = f"{cell.pair} {cell.method} seed {cell.seed}"
-        if cell.state in ("failed", "blocked"):
+        if cell.state in ("failed", "blocked", "lost"):
             out.print(f"{cell.state}: {name}: {cell.message}", markup=False, soft_wrap=True)
         elif cell.state == "running" and cell.progress is not None:
             left = cell.progress.seconds_left

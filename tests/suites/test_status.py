@@ -45,7 +45,8 @@ def test_every_state_is_told_from_the_folders(store: Store) -> None:
         write_status(store.run_folder(running.folder), "running", **counts)
         status = suite_status(store, "test")
     assert [cell.state for cell in status.cells] == ["done", "running", "interrupted", "todo", "failed"]
-    assert status.totals == {"done": 1, "running": 1, "interrupted": 1, "failed": 1, "blocked": 0, "todo": 1}
+    states = {"done": 1, "running": 1, "interrupted": 1, "failed": 1, "blocked": 0, "todo": 1}
+    assert status.totals == {**states, "waiting": 0, "lost": 0}
     progress = status.cells[1].progress
     assert progress is not None
     assert (progress.units, progress.total, progress.rate, progress.seconds_left) == (30, 60, 5.0, 6.0)
