@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wombet.errors import InputError
-from wombet.files import sha256, write_atomically
+from wombet.files import sha256, sync_folder, write_atomically
 from wombet.serialization import dumps, loads
 
 KEPT = 2
@@ -25,7 +25,10 @@ class Checkpoints:
         data = dumps(state)
         before = self._files()
         number = 1 + max((number for number, _, _ in before), default=0)
+        new = not self.folder.is_dir()
         write_atomically(self.folder / f"{number:08d}-{sha256(data)}.safetensors", data)
+        if new:
+            sync_folder(self.folder.parent)
         for _, _, path in before[KEPT - 1 :]:
             path.unlink(missing_ok=True)
 

@@ -74,6 +74,7 @@ class Training:
         while self.phase_index < len(self.phases):
             phase = self.phases[self.phase_index]
             open_phase(self.problem, phase)
+            self.pace.enter(phase.value, self.units)
             if phase is Phase.ONLINE and self.next_evaluation == 0:
                 self._evaluate(self._phase_before())
             self.adapter.train(phase, self.tick)
@@ -87,6 +88,7 @@ class Training:
 
     def tick(self, *, updates: int, metrics: Callable[[], Metrics] | None = None) -> None:
         """Take note of progress: evaluate and record if due, beat the heart, save, and stop if asked to."""
+        self.pace.confirm()
         phase = self.phases[self.phase_index]
         if phase is Phase.OFFLINE:
             self._check_offline_budget(updates)
@@ -162,6 +164,7 @@ class Training:
     def _evaluate(self, phase: str) -> None:
         with self.watch.paused():
             result = self.evaluator.evaluate(self.adapter.act, self.next_evaluation)
+            self.pace.confirm()
             cpu_s, wall_s = self.watch.read()
             index = {"evaluation": self.next_evaluation}
             row = {**index, "phase": phase, **self.counts, "returns": result.returns, "lengths": result.lengths}
