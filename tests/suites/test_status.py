@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from suites.claim import claim
 from suites.dispatch import dispatch
 from suites.runner import run_cell
 from suites.spec import RunSpec
 from suites.status import suite_status
-from suites.store import Store, claim, write_status
+from suites.store import Store, write_status
 from tests.suites import cells
 from wombet.errors import InputError
 
