@@ -1,9 +1,9 @@
 """All jobs of a suite, each when it may begin: datasets first, and every run as soon as its dataset is there."""
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from suites.datasets import is_built, missing_datasets
@@ -11,6 +11,7 @@ from suites.executors import Executor, InlineExecutor, Job, LocalExecutor
 from suites.matrix import available_cores
 from suites.outcome import Outcome
 from suites.pacing import Progress
+from suites.rates import Rates, TimeLeft
 from suites.runner import is_finished
 from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store, claim, record_failure
@@ -27,8 +28,8 @@ EventKind = Literal["started", "progress", "done", "failed", "blocked", "busy", 
 class Event:
     """Something that happened to a job.
 
-    `finished` of `total` jobs have ended. `seconds_left` is an estimate for all of them, by the share that is done and
-    the time it took; None before anything is done.
+    `finished` of `total` jobs have ended. `seconds_left` is an estimate for all of them, by what such jobs have
+    taken and how far those that run are; None while nothing is known.
     """
 
     kind: EventKind
@@ -174,9 +175,10 @@ class _Dispatch:
     ) -> None:
         self.plan, self.store, self.executor, self.stop = plan, store, executor, stop
         self._on_event = on_event or (lambda event: None)
-        self._running: dict[str, float] = {}
+        self._running: set[str] = set()
         self._finished, self._total = 0, plan.open_jobs
-        self._began = time.monotonic()
+        jobs = [*plan.ready, *(job for waiting in plan.waiting.values() for job in waiting)]
+        self._left = TimeLeft(Rates.of_store(store), ((job.id, job.kind, job.task["content"]) for job in jobs))
 
     def run(self) -> None:
         """Go on until nothing is left, or until a stop has reached every job."""
@@ -193,16 +195,17 @@ class _Dispatch:
         self.plan.summary.left = self.plan.open_jobs
 
     def _start(self, job: Job) -> None:
-        self._running[job.id] = 0.0
+        self._running.add(job.id)
         self.executor.start(job)
         self._tell("started", job)
 
     def _progress(self, job: Job, progress: Progress) -> None:
-        self._running[job.id] = min(1.0, progress.units / progress.total) if progress.total else 0.0
+        share = min(1.0, progress.units / progress.total) if progress.total else 0.0
+        self._left.progress(job.id, share, progress.seconds_left)
         self._tell("progress", job, progress=progress)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        del self._running[job.id]
+        self._running.remove(job.id)
         if outcome.ending == "lost":
             self._record_loss(job, outcome.message)
         if outcome.ending == "preempted":
@@ -210,8 +213,12 @@ class _Dispatch:
             self.stop.requested = True
         for ended, result in self.plan.ended(job, outcome):
             self._finished += 1
+            self._left.ended(ended.id, self._result_of(ended) if result.ending == "done" else None)
             kinds: dict[str, EventKind] = {"lost": "failed", "skipped": "done"}
             self._tell(kinds.get(result.ending, result.ending), ended, result.message)  # type: ignore[arg-type]
+
+    def _result_of(self, job: Job) -> Path:
+        return job.folder if job.kind == "run" else self.store.dataset_folder(job.id)
 
     def _record_loss(self, job: Job, message: str) -> None:
         with claim(job.folder) as ours:
@@ -219,7 +226,5 @@ class _Dispatch:
                 record_failure(job.folder, f"{job.label} failed.\n\n{message}\n", message=message)
 
     def _tell(self, kind: EventKind, job: Job, message: str = "", progress: Progress | None = None) -> None:
-        share = (self._finished + sum(self._running.values())) / self._total
-        elapsed = time.monotonic() - self._began
-        left = elapsed * (1 - share) / share if share > 0 else None
+        left = self._left.seconds(self.executor.slots)
         self._on_event(Event(kind, job, message, progress, self._finished, self._total, left))

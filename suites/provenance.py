@@ -1,6 +1,6 @@
 """Who computed a result: one record per attempt, kept beside the result and never hashed with it."""
 
-import json
+import contextlib
 import os
 import platform
 import socket
@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from suites.claim import slurm_ids
 from suites.spending import Spending
-from suites.store import read_json
+from suites.store import read_json, read_list
 from wombet.files import pretty_json, sha256, write_atomically
 
 PACKAGES = (
@@ -43,7 +43,7 @@ class Attempt:
 
     def __init__(self, folder: Path, device: str) -> None:
         self.path = folder / "provenance.json"
-        self._earlier = [_closed(attempt, folder) for attempt in _read(self.path)]
+        self._earlier = [_closed(attempt, folder) for attempt in read_list(self.path)]
         self.spending = Spending(device)
         self.record: dict[str, Any] = {**_machine(), **_code(), **slurm_ids(), "device": device, **_device(device)}
         self.record |= {"pid": os.getpid(), "restart": len(self._earlier), "start": _now(), "end": None}
@@ -64,16 +64,8 @@ class Attempt:
         write_atomically(self.path, pretty_json([*self._earlier, self.record]))
 
 
-def _read(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return []
-    return content if isinstance(content, list) else []
-
-
-def _closed(attempt: Any, folder: Path) -> Any:
-    if not isinstance(attempt, dict) or attempt.get("end") is not None:
+def _closed(attempt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if attempt.get("end") is not None:
         return attempt
     status = read_json(folder / "status.json") or {}
     known = status if status.get("pid") == attempt.get("pid") and status.get("host") == attempt.get("host") else {}
@@ -127,8 +119,10 @@ def _cpu() -> str:
 
 @cache
 def _code() -> dict[str, Any]:
-    found = {name.lower(): item.version for item in distributions() if (name := item.metadata["Name"])}
-    versions = {"python": platform.python_version()} | {name: found[name] for name in PACKAGES if name in found}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {"versions": versions, **_commit()}
 
 

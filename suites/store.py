@@ -156,6 +156,21 @@ def read_json(path: Path, problems: list[str] | None = None) -> dict[str, Any] |
     return content
 
 
+def read_list(path: Path, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return a JSON list of objects; empty if the file is missing or (named in `problems`) unreadable."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        _note(problems, f"{path.name} is unreadable ({error})")
+        return []
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        _note(problems, f"{path.name} is not a JSON list of objects")
+        return []
+    return content
+
+
 def read_rows(path: Path, problems: list[str] | None = None) -> list[dict[str, Any]]:
     """Return the rows of an append-only file; a torn last line and damaged rows are left out and named."""
     try:

@@ -101,8 +101,12 @@ def _harass(
             tally.kills += 1
             tally.left_checkpoint += bool(list(broken.root.rglob("checkpoint/*.safetensors")))
             tally.left_half_written += bool(list(broken.root.rglob(".*.tmp")))
-        _finish(case, broken, context)
         tally.endings += 1
+        try:
+            _finish(case, broken, context)
+        except RuntimeError as error:
+            tally.mismatches.append(str(error))
+            continue
         expected, found = results(case, whole), results(case, broken)
         tally.mismatches += sorted(key for key in expected | found if expected.get(key) != found.get(key))
 
@@ -130,7 +134,7 @@ def _finish(case: Case, store: Store, context: ForkServerContext) -> float:
     process = _start(case, store, context)
     process.join()
     if process.exitcode != 0:
-        raise RuntimeError(f"{case} in {store.root} ended with {process.exitcode}")
+        raise RuntimeError(f"{case_name(case)} ended with {process.exitcode}")
     return time.monotonic() - began
 
 

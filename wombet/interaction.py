@@ -107,14 +107,14 @@ class MeteredEnv(gym.Env[Array, Array]):
         return next_obs, float(reward), terminated, truncated, info
 
     def state(self) -> dict[str, Any]:
-        """Return counters and, in the middle of an episode, the environment's own state."""
+        """Return counters and, from the first episode on, the environment's own state, between episodes too."""
         running = self._observation is not None
         return {
             "episodes": self.episodes,
             "episode_steps": self.episode_steps,
             "observation": self._observation,
             "sim_state": self._info.get("sim_state") if running else None,
-            "env": self.env.state() if running else None,
+            "env": self.env.state() if self.episodes else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
