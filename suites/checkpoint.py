@@ -60,6 +60,12 @@ class Checkpoints:
         return sorted(((int(match[1]), match[2], path) for match, path in found), reverse=True)
 
 
+def stored_digest(path: Path) -> str | None:
+    """Return the hash that a checkpoint's content should have, by its name; None for another file."""
+    match = _NAME.fullmatch(path.name)
+    return None if match is None else match[2]
+
+
 def state_sha256(state: Any) -> str:
     """Return the hash of a state."""
     return sha256(dumps(state))

@@ -16,6 +16,7 @@ from suites.claim import claim as claim
 from wombet.errors import InputError
 from wombet.files import canonical_json, pretty_json, sync_folder, write_atomically
 
+_OLD_SECONDS = 3600.0
 RunState = Literal["done", "failed", "running", "interrupted", "todo"]
 
 
@@ -254,7 +255,11 @@ def record_failure(folder: Path, text: str, **values: Any) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed process left; only who holds the folder's claim may do so."""
-    for path in folder.glob(".*.tmp"):
-        if not path.name.startswith(f".{LOCK}."):
-            path.unlink(missing_ok=True)
+    """Delete what killed processes left half done; only who holds the folder's claim may do so.
+
+    What belongs to a lock may be that of a process which is claiming just now, and has to be old.
+    """
+    for path in (*folder.glob(".*.tmp"), *folder.glob(f".{LOCK}.*")):
+        with contextlib.suppress(FileNotFoundError):
+            if not path.name.startswith(f".{LOCK}.") or path.stat().st_mtime < time.time() - _OLD_SECONDS:
+                path.unlink()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import method, method_names
+from suites.claim import LOCK
 from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store
 from suites.worker import perform, prepare
@@ -44,7 +45,9 @@ class Tally:
     def line(self) -> str:
         """One line for people."""
         left = f"{self.left_checkpoint} left a checkpoint, {self.left_half_written} a half-written file"
-        verdict = f"{len(self.mismatches)} MISMATCHES" if self.mismatches else "no mismatch"
+        verdict = (
+            f"{len(self.mismatches)} MISMATCHES ({sorted(set(self.mismatches))})" if self.mismatches else "no mismatch"
+        )
         return f"{self.name}: {self.kills} kills ({left}), {self.endings} endings, {verdict}"
 
 
@@ -72,6 +75,10 @@ def campaign(chosen: dict[str, Case], kills: int, seed: int, root: Path) -> list
     context.set_forkserver_preload(PRELOADED)
     generator, tallies = random.Random(seed), []
     whole = Store(root / "whole")
+    # The first process waits for the imports, which no later one does.
+    warm_up = context.Process(target=_nothing)
+    warm_up.start()
+    warm_up.join()
     for name, case in chosen.items():
         if isinstance(case, RunSpec) and case.dataset is not None:
             _finish(case.dataset, whole, context)
@@ -144,6 +151,10 @@ def _start(case: Case, store: Store, context: ForkServerContext) -> Any:
     return process
 
 
+def _nothing() -> None:
+    """What a process does that is started for its imports alone."""
+
+
 def _work(case: Case, root: str) -> None:
     """Carry out a case with checkpoints as often as they can be written; ends with 0 if it is finished."""
     import suites.pacing
@@ -161,8 +172,9 @@ def _work(case: Case, root: str) -> None:
 def results(case: Case, store: Store) -> dict[str, bytes]:
     """The bytes of everything that must not depend on when and where a case was carried out, by file."""
     folder = store.run_folder(case.folder) if isinstance(case, RunSpec) else store.dataset_folder(case.id)
-    clocked = {"provenance.json", "status.json", "costs.jsonl"}
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in clocked]
+    others = {"provenance.json", "status.json", "costs.jsonl", LOCK}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in others]
+    files = [path for path in files if not path.name.startswith(".")]
     return {f"{case_name(case)}/{path.relative_to(folder)}": path.read_bytes() for path in files}
 
 

@@ -246,7 +246,9 @@ def test_the_state_of_a_folder_follows_its_claim(store: Store) -> None:
 
 
 def test_the_holder_clears_what_killed_writers_left_and_no_lock_in_the_making(tmp_path: Path) -> None:
-    for name in (".status.json.abc.tmp", f".{LOCK}.abc.tmp", "evals.jsonl"):
+    for name in (".status.json.abc.tmp", f".{LOCK}.abc.tmp", f".{LOCK}.old.tmp", f".{LOCK}.old.taken", "evals.jsonl"):
         (tmp_path / name).write_text("")
+        if ".old." in name:
+            os.utime(tmp_path / name, (1.0, 1.0))
     clear_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".{LOCK}.abc.tmp", "evals.jsonl"]
