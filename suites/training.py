@@ -56,8 +56,16 @@ class Training:
     @property
     def units(self) -> int:
         """How much of `total_units` is done."""
-        offline = min(self.updates, self.problem.budgets.offline_updates) if Phase.OFFLINE in self.phases else 0
-        return self.problem.source_env.meter.count + offline + self.problem.target_env.meter.count
+        return self.problem.source_env.meter.count + self._offline_units + self.problem.target_env.meter.count
+
+    @property
+    def _offline_units(self) -> int:
+        """Updates of the offline phase alone, because another phase may make some too."""
+        if Phase.OFFLINE not in self.phases[: self.phase_index + 1]:
+            return 0
+        budget = self.problem.budgets.offline_updates
+        in_it = self.phase_index < len(self.phases) and self.phases[self.phase_index] is Phase.OFFLINE
+        return min(self.updates - self._phase_first_updates, budget) if in_it else budget
 
     @property
     def counts(self) -> dict[str, int]:
