@@ -4,6 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from baselines.api import Budgets
 from baselines.config import config_dict, make_config
@@ -73,7 +74,7 @@ def _spec() -> RunSpec:
         target.fingerprint(),
     )
     kind = method("sac")
-    config = make_config(kind.Config, {"hidden_width": 128, "batch_size": 128, "random_steps": 50}, "sac")
+    config: Any = make_config(kind.Config, {"hidden_width": 128, "batch_size": 128, "random_steps": 50}, "sac")
     budgets, evaluation = Budgets(target_steps=STEPS), {"count": 2, "episodes": 1}
     return RunSpec(pair, "sac", kind.capabilities.version, config_dict(config), 0, budgets, evaluation, None)
 

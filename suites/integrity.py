@@ -178,7 +178,7 @@ def _dataset(folder: Path) -> Iterator[tuple[Kind, str]]:
     except (TypeError, KeyError):
         yield "inconsistent", "the card's recipe cannot be read"
     for part in part_names(card):
-        yield from _readable(lambda part=part: load_dataset(folder, part).validate())  # type: ignore[misc]
+        yield from _readable(lambda part=part: load_dataset(folder, part).validate())
     if "source" in card:
         yield from _readable(lambda: load_source(folder).validate())
     for name, digest in card.get("files", {}).items():

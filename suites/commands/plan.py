@@ -84,7 +84,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
     from suites.rates import Rates, Work, makespan
 
     rates = Rates.of_store(store)
-    missing = [
+    missing: list[tuple[str, str, dict[str, Any], str | None, str]] = [
         (recipe.id, "dataset", asdict(recipe), None, "datasets")
         for recipe in matrix.recipes
         if not (store.dataset_folder(recipe.id) / "card.json").is_file()
