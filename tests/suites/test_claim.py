@@ -148,6 +148,17 @@ def test_a_taker_that_died_in_the_middle_blocks_nobody(tmp_path: Path) -> None:
         assert held is not None
 
 
+def test_while_a_living_process_takes_a_lock_over_nobody_else_does(tmp_path: Path) -> None:
+    content = write_lock(tmp_path, pid=dead_pid())
+    guard = tmp_path / f".{LOCK}.stale.taken"
+    guard.write_text(json.dumps(content | {"token": "taker", "pid": os.getpid()}))
+    with claim(tmp_path) as held:
+        assert held is None
+    guard.unlink()
+    with claim(tmp_path) as held:
+        assert held is not None
+
+
 def test_a_slow_taker_does_not_replace_the_lock_of_a_faster_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
