@@ -8,10 +8,9 @@ from tests.crash_campaign import campaign, cases, main
 
 
 def test_what_is_killed_at_random_moments_and_continued_equals_what_was_not(tmp_path: Path) -> None:
-    tallies = campaign(cases(["dataset-guided", "sac", "wombet"]), kills=15, seed=1, root=tmp_path)
-    assert [tally.kills for tally in tallies] == [5, 5, 5]
-    assert sum(tally.left_checkpoint for tally in tallies) > 0
-    assert [tally.mismatches for tally in tallies] == [[], [], []]
+    tallies = campaign(cases(["sac"]), kills=3, seed=1, root=tmp_path)
+    assert [tally.kills for tally in tallies] == [3]
+    assert [tally.mismatches for tally in tallies] == [[]]
 
 
 def test_a_difference_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
