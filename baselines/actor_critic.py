@@ -61,6 +61,14 @@ class _AgentMethod:
         """Take up a state."""
         self.agent.restore(state)
 
+    def policy_state(self) -> Any:
+        """Return the actor's parameters."""
+        return {"actor": self.agent.learner.actor.vector.cpu().clone()}
+
+    def restore_policy(self, state: Any) -> None:
+        """Take up the actor's parameters."""
+        self.agent.learner.actor.vector.copy_(state["actor"])
+
 
 @dataclass(frozen=True)
 class SACConfig(LearnerConfig):

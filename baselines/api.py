@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,3 +126,17 @@ class Adapter(Protocol):
 
     def restore(self, state: Any) -> None:
         """Take up a state in an adapter that was just built for the same run."""
+
+
+@runtime_checkable
+class SavesPolicy(Protocol):
+    """What an adapter may offer beside the contract: the part of its state that `act` needs, without buffers.
+
+    That part is kept with a finished run. Of an adapter without it the whole state is kept, however large.
+    """
+
+    def policy_state(self) -> Any:
+        """Return what decides the evaluation actions, as a tree for `wombet.serialization`."""
+
+    def restore_policy(self, state: Any) -> None:
+        """Take up a `policy_state` in an adapter that was just built for the same run, so that it acts as it did."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wombet.errors import InputError
-from wombet.files import sha256, write_atomically
+from wombet.files import sha256, sync_folder, write_atomically
 from wombet.serialization import dumps, loads
 
 KEPT = 2
@@ -25,7 +25,10 @@ class Checkpoints:
         data = dumps(state)
         before = self._files()
         number = 1 + max((number for number, _, _ in before), default=0)
+        new = not self.folder.is_dir()
         write_atomically(self.folder / f"{number:08d}-{sha256(data)}.safetensors", data)
+        if new:
+            sync_folder(self.folder.parent)
         for _, _, path in before[KEPT - 1 :]:
             path.unlink(missing_ok=True)
 
@@ -55,6 +58,12 @@ class Checkpoints:
             return []
         found = [(match, path) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name))]
         return sorted(((int(match[1]), match[2], path) for match, path in found), reverse=True)
+
+
+def stored_digest(path: Path) -> str | None:
+    """Return the hash that a checkpoint's content should have, by its name; None for another file."""
+    match = _NAME.fullmatch(path.name)
+    return None if match is None else match[2]
 
 
 def state_sha256(state: Any) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 
 from baselines.config import make_config
 from suites.checkpoint import Checkpoints
+from suites.claim import LOCK, ClaimLost, claim
 from suites.exchange import content_digits
 from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
 from suites.problem import check_fingerprint, tasks_of
 from suites.provenance import Attempt
 from suites.spec import IMPORTED, DatasetRecipe, RunSpec
-from suites.store import Store, claim, record_failure
+from suites.store import Store, clear_leftovers, record_failure
 from suites.tasks.task import Task, make_task
 from wombet.dataset import ACCEPTED, TransferDataset, load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
@@ -48,16 +49,20 @@ def build_dataset(
     if is_built(store, recipe):
         return Outcome("skipped")
     folder = store.building_folder(recipe.id)
-    with claim(folder) as ours:
-        if not ours:
+    with claim(folder) as held:
+        if held is None:
             return Outcome("busy", f"another process is building the dataset {recipe.id}")
         if is_built(store, recipe):
             return Outcome("skipped")
         write_atomically(folder / "recipe.json", pretty_json(asdict(recipe)))
+        clear_leftovers(folder)
         config = config_of(recipe)
         build = _Build(recipe, config, folder, device)
-        build.pace = Pace(folder, build.builder.progress()[1], checkpoint_seconds, stop, on_progress)
-        return _attempt(build, store)
+        build.pace = Pace(folder, build.builder.progress()[1], checkpoint_seconds, stop, on_progress, held)
+        try:
+            return _attempt(build, store)
+        except ClaimLost:
+            return Outcome("busy", f"another process has taken over the dataset {recipe.id}: this one had been silent")
 
 
 def is_built(store: Store, recipe: DatasetRecipe) -> bool:
@@ -161,10 +166,13 @@ class _Build:
         state = next(self.checkpoints.load(), None)
         if state is not None:
             self.builder.restore(state)
-        self.pace.begin(self.builder.progress()[0], source_steps=self.meter.count)
+        units = self.builder.progress()[0]
+        self.pace.enter("generation", units)
+        self.pace.begin(units, source_steps=self.meter.count)
         return self.builder.run(self._tick)
 
     def _tick(self, *, updates: int, metrics: Callable[[], Mapping[str, float]] | None = None) -> None:
+        self.pace.confirm()
         stop = self.pace.stop_requested()
         units = self.builder.progress()[0]
         self.pace.beat(units, now=stop, source_steps=self.meter.count, updates=updates)
@@ -181,6 +189,7 @@ class _Build:
 def _attempt(build: _Build, store: Store) -> Outcome:
     recipe, folder = build.recipe, build.folder
     attempt = Attempt(folder, build.device)
+    build.pace.spending = attempt.spending
     (folder / "error.txt").unlink(missing_ok=True)
     try:
         generated = build.run()
@@ -188,15 +197,19 @@ def _attempt(build: _Build, store: Store) -> Outcome:
         made = folder / "artefact"
         shutil.rmtree(made, ignore_errors=True)
         _write_artefact(made, build, generated)
+        build.pace.end("done")
         attempt.end("done")
-        os.replace(folder / "provenance.json", made / "provenance.json")
+        shutil.copyfile(folder / "provenance.json", made / "provenance.json")
         os.replace(made, store.dataset_folder(recipe.id))
         sync_folder(folder.parent)
     except Preempted:
         build.pace.end("interrupted")
         attempt.end("interrupted")
         return Outcome("preempted", f"the dataset {recipe.id} was stopped; the same command continues it")
+    except ClaimLost:
+        raise
     except Exception as error:
+        build.pace.confirm()
         record_failure(folder, failure_text(error, f"the dataset {recipe.id}", folder), message=sentence_of(error))
         with contextlib.suppress(OSError):
             attempt.end("failed")
@@ -229,8 +242,8 @@ def _write_artefact(folder: Path, build: _Build, generated: Generated) -> None:
 
 
 def _remove(build: _Build) -> None:
-    """The lock goes last; whoever waited for it finds the dataset finished."""
+    """The lock stays, and goes with the folder when the claim is given back."""
     build.checkpoints.clear()
-    for path in sorted(build.folder.iterdir(), key=lambda path: path.name == "lock"):
-        path.unlink(missing_ok=True)
-    build.folder.rmdir()
+    for path in build.folder.iterdir():
+        if path.name != LOCK and not path.name.startswith(f".{LOCK}."):
+            path.unlink(missing_ok=True)

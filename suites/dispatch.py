@@ -1,10 +1,10 @@
 """All jobs of a suite, each when it may begin: datasets first, and every run as soon as its dataset is there."""
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 from suites.datasets import is_built, missing_datasets
@@ -12,6 +12,7 @@ from suites.executors import Executor, InlineExecutor, Job, LocalExecutor, recor
 from suites.matrix import available_cores
 from suites.outcome import Outcome
 from suites.pacing import Progress
+from suites.rates import Rates, TimeLeft
 from suites.runner import is_finished
 from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store
@@ -29,8 +30,8 @@ EventKind = Literal["started", "progress", "done", "failed", "blocked", "busy", 
 class Event:
     """Something that happened to a job.
 
-    `finished` of `total` jobs have ended. `seconds_left` is an estimate for all of them, by the share that is done and
-    the time it took; None before anything is done.
+    `finished` of `total` jobs have ended. `seconds_left` is an estimate for all of them, by what such jobs have
+    taken and how far those that run are; None while nothing is known.
     """
 
     kind: EventKind
@@ -80,11 +81,12 @@ def dispatch(
 ) -> Summary:
     """Carry out all runs that are not finished, and build the datasets that they (and `recipes`) need.
 
-    A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM
-    and SIGUSR1 make every job save itself and stop. With device "cuda" jobs take the GPUs in turn. Local workers are killed when a job takes longer than
-    `cell_seconds`, and nothing more is begun after `max_failures` failures. Raises InputError, before any work, for an
-    unknown executor (and for slurm, which does not wait), for more workers than cores, for a store that cannot be
-    written, for a recipe that fits no task or config, and for an imported dataset that is not there.
+    A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM,
+    SIGUSR1 and SIGUSR2 make every job save itself and stop. With device "cuda" jobs take the GPUs in turn. Local
+    workers are killed when a job takes longer than `cell_seconds`, and nothing more is begun after `max_failures`
+    failures. Raises InputError, before any work, for an unknown executor (and for slurm, which does not wait), for more
+    workers than cores, for a store that cannot be written, for a recipe that fits no task or config, and for an
+    imported dataset that is not there.
     """
     if executor == "slurm":
         raise InputError("the slurm executor does not wait for its jobs; queue them with suites.submission.submit")
@@ -133,7 +135,7 @@ class _Plan:
     def __init__(
         self, runs: Sequence[RunSpec], recipes: Sequence[DatasetRecipe], store: Store, options: dict[str, Any]
     ) -> None:
-        self.summary = Summary()
+        self.summary, self.store = Summary(), store
         open_runs = [run for run in runs if not is_finished(store.run_folder(run.folder))]
         wanted = {recipe.id: recipe for recipe in recipes}
         wanted |= {run.dataset.id: run.dataset for run in open_runs if run.dataset is not None}
@@ -189,9 +191,10 @@ class _Dispatch:
         self.plan, self.executor, self.stop = plan, executor, stop
         self._max_failures = max_failures
         self._on_event = on_event or (lambda event: None)
-        self._running: dict[str, float] = {}
+        self._running: set[str] = set()
         self._finished, self._total = 0, plan.open_jobs
-        self._began = time.monotonic()
+        jobs = [*plan.ready, *(job for waiting in plan.waiting.values() for job in waiting)]
+        self._left = TimeLeft(Rates.of_store(plan.store), ((job.id, job.kind, job.task["content"]) for job in jobs))
 
     def run(self) -> None:
         """Go on until nothing is left, or until a stop has reached every job."""
@@ -216,16 +219,17 @@ class _Dispatch:
         return self._max_failures is not None and len(self.plan.summary.failures) >= self._max_failures
 
     def _start(self, job: Job) -> None:
-        self._running[job.id] = 0.0
+        self._running.add(job.id)
         self.executor.start(job)
         self._tell("started", job)
 
     def _progress(self, job: Job, progress: Progress) -> None:
-        self._running[job.id] = min(1.0, progress.units / progress.total) if progress.total else 0.0
+        share = min(1.0, progress.units / progress.total) if progress.total else 0.0
+        self._left.progress(job.id, share, progress.seconds_left)
         self._tell("progress", job, progress=progress)
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        del self._running[job.id]
+        self._running.remove(job.id)
         if outcome.ending == "lost":
             record_loss(job, outcome.message)
         if outcome.ending == "preempted":
@@ -233,11 +237,13 @@ class _Dispatch:
             self.stop.requested = True
         for ended, result in self.plan.ended(job, outcome):
             self._finished += 1
+            self._left.ended(ended.id, self._result_of(ended) if result.ending == "done" else None)
             kinds: dict[str, EventKind] = {"lost": "failed", "skipped": "done"}
             self._tell(kinds.get(result.ending, result.ending), ended, result.message)  # type: ignore[arg-type]
 
+    def _result_of(self, job: Job) -> Path:
+        return job.folder if job.kind == "run" else self.plan.store.dataset_folder(job.id)
+
     def _tell(self, kind: EventKind, job: Job, message: str = "", progress: Progress | None = None) -> None:
-        share = (self._finished + sum(self._running.values())) / self._total
-        elapsed = time.monotonic() - self._began
-        left = elapsed * (1 - share) / share if share > 0 else None
+        left = self._left.seconds(self.executor.slots)
         self._on_event(Event(kind, job, message, progress, self._finished, self._total, left))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suites.claim import claim
 from suites.datasets import is_built, verify_dataset
 from suites.exchange import Ends, content_digits, open_minari, rows_of
 from suites.provenance import Attempt
 from suites.spec import IMPORTED, DatasetRecipe, imported_recipe
-from suites.store import Store, claim
+from suites.store import Store
 from suites.tasks.task import Task, make_task
 from wombet.controls import part_entries
 from wombet.dataset import ACCEPTED, TransferDataset
@@ -59,8 +60,8 @@ def import_dataset(
         return Imported(recipe, verify_dataset(folder, source), new=False)
     card = _card(recipe, source, rows) | {IMPORTED: _origin(minari, rows, rewards, ends, source, recorded_in)}
     store.prepare()
-    with claim(store.building_folder(recipe.id)) as ours:
-        if not ours:
+    with claim(store.building_folder(recipe.id)) as held:
+        if held is None:
             raise InputError(f"another process is importing the dataset {recipe.id}; wait for it to end")
         if is_built(store, recipe):
             shutil.rmtree(store.building_folder(recipe.id))

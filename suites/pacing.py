@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suites.store import HEARTBEAT_SECONDS, write_status
+from suites.claim import HEARTBEAT_SECONDS, Claim
+from suites.spending import Spending
+from suites.store import write_status
 
-CHECKPOINT_SHARE = 0.05
+CHECKPOINT_SHARE = 0.02
 """Largest share of the time that checkpoints may take; where writing is slow they come less often."""
 
 
@@ -75,8 +77,11 @@ class Pace:
         checkpoint_seconds: float,
         stop: Callable[[], bool] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.folder, self.total = folder, total
+        self._claim = claim
+        self.spending: Spending | None = None
         self.checkpoint_seconds = checkpoint_seconds
         self.stop_requested = stop or (lambda: False)
         self._on_progress = on_progress
@@ -86,11 +91,22 @@ class Pace:
         self._first_units = 0
         self._shown: dict[str, Any] = {}
 
+    def enter(self, phase: str, units: int) -> None:
+        """Say that a phase of the work begins, for what it costs to be told apart."""
+        if self.spending is not None:
+            self.spending.at(units)
+            self.spending.enter(phase, units)
+
     def begin(self, units: int, **values: Any) -> None:
         """Start the clock where the attempt starts, and show it as running."""
         self._first_units = units
         self._began = self._last_checkpoint = time.monotonic()
         self._beat(units, values)
+
+    def confirm(self) -> None:
+        """Raise ClaimLost if another process has taken the folder over, so that nothing may be written any more."""
+        if self._claim is not None:
+            self._claim.confirm()
 
     def beat(self, units: int, *, now: bool = False, **values: Any) -> None:
         """Beat the heart if it is time, or if it must be now."""
@@ -106,6 +122,7 @@ class Pace:
     @contextlib.contextmanager
     def checkpointing(self) -> Iterator[None]:
         """Measure a checkpoint and count the time to the next one from its end."""
+        self.confirm()
         began = time.monotonic()
         yield
         self._last_checkpoint = time.monotonic()
@@ -113,12 +130,17 @@ class Pace:
 
     def end(self, state: str) -> None:
         """Show how the attempt ended, with the counts of its last heartbeat."""
+        self.confirm()
         write_status(self.folder, state, **self._shown)
 
     def _beat(self, units: int, values: dict[str, Any]) -> None:
+        self.confirm()
         self._last_beat = time.monotonic()
         counts = {"units": units, "total_units": self.total, "first_units": self._first_units}
         status = {**counts, "seconds": self._last_beat - self._began, **values}
+        if self.spending is not None:
+            self.spending.at(units)
+            status["cost"] = self.spending.to_json()
         self._shown = status
         write_status(self.folder, "running", **status)
         if self._on_progress is not None:

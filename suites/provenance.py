@@ -1,6 +1,6 @@
 """Who computed a result: one record per attempt, kept beside the result and never hashed with it."""
 
-import json
+import contextlib
 import os
 import platform
 import socket
@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from suites.claim import slurm_ids
+from suites.spending import Spending
+from suites.store import read_json, read_list
 from wombet.files import pretty_json, sha256, write_atomically
 
 PACKAGES = (
@@ -20,22 +23,31 @@ PACKAGES = (
     "minari",
     "mujoco",
     "numpy",
+    "pandas",
+    "pebble",
     "safetensors",
     "stable-baselines3",
+    "submitit",
     "torch",
     "wombet",
 )
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Attempt:
-    """One attempt at a run or a dataset, written when it begins and when it ends."""
+    """One attempt at a run or a dataset, written when it begins and when it ends.
+
+    An earlier attempt that could not write its own end, because it was killed, is closed with the time and the costs
+    of its last heartbeat, and the state "lost".
+    """
 
     def __init__(self, folder: Path, device: str) -> None:
         self.path = folder / "provenance.json"
-        self._earlier = _read(self.path)
-        self.record = {**_machine(), **_code(), "device": device, "pid": os.getpid(), "start": _now(), "end": None}
-        self.record["threads"] = _threads()
-        self.record["problems"] = []
+        self._earlier = [_closed(attempt, folder) for attempt in read_list(self.path)]
+        self.spending = Spending(device)
+        self.record: dict[str, Any] = {**_machine(), **_code(), **slurm_ids(), "device": device, **_device(device)}
+        self.record |= {"pid": os.getpid(), "restart": len(self._earlier), "start": _now(), "end": None}
+        self.record |= {"threads": _threads(), "thread_settings": _thread_settings(), "problems": []}
         self._write()
 
     def note(self, problems: list[str]) -> None:
@@ -44,24 +56,41 @@ class Attempt:
         self._write()
 
     def end(self, state: str) -> None:
-        """Keep how the attempt ended, and when."""
-        self.record |= {"end": _now(), "state": state}
+        """Keep how the attempt ended, when, and what it cost."""
+        self.record |= {"end": _now(), "state": state, "cost": self.spending.to_json()}
         self._write()
 
     def _write(self) -> None:
         write_atomically(self.path, pretty_json([*self._earlier, self.record]))
 
 
-def _read(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return []
-    return content if isinstance(content, list) else []
+def _closed(attempt: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if attempt.get("end") is not None:
+        return attempt
+    status = read_json(folder / "status.json") or {}
+    known = status if status.get("pid") == attempt.get("pid") and status.get("host") == attempt.get("host") else {}
+    last = known.get("heartbeat")
+    end = _stamp(last) if isinstance(last, int | float) else attempt.get("start")
+    return {**attempt, "end": end, "state": "lost", **{key: known[key] for key in ("cost",) if key in known}}
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return _stamp(time.time())
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _thread_settings() -> dict[str, str]:
+    return {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+
+
+def _device(device: str) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None or not device.startswith("cuda"):
+        return {}
+    return {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
 
 
 def _threads() -> int | None:
@@ -74,8 +103,8 @@ def _machine() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "cpu": _cpu(),
+        "cores": os.cpu_count(),
         "system": platform.platform(),
-        "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
 
@@ -90,8 +119,10 @@ def _cpu() -> str:
 
 @cache
 def _code() -> dict[str, Any]:
-    found = {name.lower(): item.version for item in distributions() if (name := item.metadata["Name"])}
-    versions = {"python": platform.python_version()} | {name: found[name] for name in PACKAGES if name in found}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {"versions": versions, **_commit()}
 
 

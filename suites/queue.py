@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from suites.slurm import ENDED_UNKNOWN, JobState, job_states, last_words, ran_out_of_memory
 from suites.store import Store, read_json
 
-UNFINISHED = ("todo", "interrupted")
+UNFINISHED = ("todo", "interrupted", "lost")
 Item = TypeVar("Item", bound=Any)
 
 

@@ -5,23 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines.config import make_config
-from baselines.registry import method
+from suites.adapters import build_adapter
 from suites.checkpoint import state_sha256
-from suites.datasets import load_for_run
+from suites.claim import ClaimLost, claim
 from suites.evaluate import Evaluator
-from suites.knowledge import knowledge_reader
 from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
-from suites.problem import open_problem, tasks_of, total_units
+from suites.policy import save_policy
+from suites.problem import tasks_of, total_units
 from suites.provenance import Attempt
 from suites.spec import RunSpec
-from suites.store import Store, claim, read_json, read_rows, record_failure
+from suites.store import Store, clear_leftovers, read_json, read_rows, record_failure
 from suites.training import Training
-from wombet.dataset import ACCEPTED
 from wombet.errors import InputError
 from wombet.files import pretty_json, sha256_of_file, write_atomically
-from wombet.streams import Streams
 
 
 def run_cell(
@@ -44,14 +41,20 @@ def run_cell(
         return Outcome("skipped")
     if spec.dataset is not None and not (store.dataset_folder(spec.dataset.id) / "card.json").is_file():
         return Outcome("blocked", f"{spec.label} needs the dataset {spec.dataset.id}, which is not built")
-    with claim(folder) as ours:
-        if not ours:
+    with claim(folder) as held:
+        if held is None:
             return Outcome("busy", f"another process is running {spec.label}")
         if is_finished(folder):
             return Outcome("skipped")
         _write_spec(spec, folder)
-        pace = Pace(folder, total_units(spec.budgets), checkpoint_seconds, stop, on_progress)
-        return _attempt(spec, store, folder, device, pace)
+        clear_leftovers(folder)
+        pace = Pace(folder, total_units(spec.budgets), checkpoint_seconds, stop, on_progress, held)
+        try:
+            return _attempt(spec, store, folder, device, pace)
+        except ClaimLost:
+            return Outcome(
+                "busy", f"another process has taken over {spec.label}: this one had been silent for too long"
+            )
 
 
 def is_finished(folder: Path) -> bool:
@@ -70,6 +73,7 @@ def _write_spec(spec: RunSpec, folder: Path) -> None:
 
 def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Outcome:
     attempt = Attempt(folder, device)
+    pace.spending = attempt.spending
     (folder / "error.txt").unlink(missing_ok=True)
     try:
         training = _prepare(spec, store, folder, device, pace)
@@ -81,7 +85,10 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace)
         pace.end("interrupted")
         attempt.end("interrupted")
         return Outcome("preempted", f"{spec.label} was stopped; the same command continues it")
+    except ClaimLost:
+        raise
     except Exception as error:
+        pace.confirm()
         record_failure(folder, failure_text(error, spec.label, folder), message=sentence_of(error))
         with contextlib.suppress(OSError):
             attempt.end("failed")
@@ -90,19 +97,9 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace)
 
 
 def _prepare(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Training:
-    kind = method(spec.method)
-    if kind.capabilities.version != spec.method_version:
-        raise InputError(
-            f"this run was planned with version {spec.method_version} of method {spec.method}, and version "
-            f"{kind.capabilities.version} is installed; plan it again"
-        )
-    config: Any = make_config(kind.Config, spec.config, f"{spec.label}, config")
-    dataset = load_for_run(spec, store, spec.data_part or ACCEPTED)
-    problem = open_problem(spec, dataset)
-    problem.knowledge = knowledge_reader(spec.dataset, store)
-    adapter = kind(problem, config, Streams(spec.seed).child("method"), device)
+    adapter, problem = build_adapter(spec, store, device)
     evaluator = Evaluator(tasks_of(spec.pair)[1], spec.evaluation["episodes"], spec.seed, spec.method)
-    dataset_steps = 0 if dataset is None else dataset.card["source_steps"]["total"]
+    dataset_steps = 0 if problem.dataset is None else problem.dataset.card["source_steps"]["total"]
     training = Training(spec, folder, problem, adapter, evaluator, pace, dataset_steps)
     training.restore()
     return training
@@ -112,11 +109,13 @@ def _finish(spec: RunSpec, folder: Path, training: Training, attempt: Attempt) -
     evaluations = folder / "evals.jsonl"
     for rows in training.rows.values():
         rows.sync()
+    training.pace.confirm()
     resumable = training.adapter.capabilities.resumable
     done = {
         "run_id": spec.run_id,
         "evals_sha256": sha256_of_file(evaluations),
         "state_sha256": state_sha256(training.adapter.state()) if resumable else None,
+        "policy": save_policy(training.adapter, folder),
         "summary": _summary(evaluations),
     }
     training.pace.end("done")

@@ -3,18 +3,22 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from suites.pacing import Progress, progress_of
 from suites.queue import QueuedJob, queued_jobs, refined
 from suites.store import Store, folder_state, last_line, read_json
 
-STATES = ("done", "running", "waiting", "interrupted", "lost", "failed", "blocked", "todo")
+STATES = ("done", "running", "waiting", "interrupted", "lost", "blocked", "failed", "todo")
+"""waiting: for a dataset that is being built. interrupted: saved itself and stopped. lost: its process died without a
+word. blocked: its dataset failed. Runs that are interrupted or lost go on when the suite is run again."""
+ENDED = ("done", "failed", "blocked")
 
 
 @dataclass(frozen=True)
 class CellStatus:
-    """State of a run; `message` is why it failed or is blocked, `progress` is there while it runs or is interrupted."""
+    """State of a run; `message` says why it failed, waits or is blocked, `progress` how far it is if it was begun."""
 
     pair: str
     method: str
@@ -27,7 +31,7 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """State of a dataset: done, running, interrupted, failed or todo."""
+    """State of a dataset: done, running, interrupted, lost, failed or todo."""
 
     id: str
     state: str
@@ -43,6 +47,11 @@ class SuiteStatus:
     cells: list[CellStatus]
     datasets: list[DatasetStatus]
     totals: dict[str, int]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left that could still change by itself."""
+        return all(cell.state in ENDED for cell in self.cells)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -66,7 +75,7 @@ def dataset_status(store: Store, dataset_id: str) -> DatasetStatus:
         return DatasetStatus(dataset_id, "done")
     folder = store.building_folder(dataset_id)
     status = read_json(folder / "status.json")
-    state = folder_state(folder, False, status)
+    state = _state(folder, status)
     message = _failure(folder, status) if state == "failed" else None
     return DatasetStatus(dataset_id, state, message, progress_of(status or {}) if state == "running" else None)
 
@@ -89,15 +98,23 @@ def _cell_status(store: Store, cell: dict[str, Any], datasets: dict[str, Dataset
     if read_json(folder / "done.json") is not None:
         return CellStatus(*identity, "done")
     status = read_json(folder / "status.json")
-    state: str = folder_state(folder, False, status)
+    state = _state(folder, status)
     if state == "failed":
         return CellStatus(*identity, state, _failure(folder, status))
-    dataset = datasets.get(cell["dataset"])
+    progress, dataset = progress_of(status or {}), datasets.get(cell["dataset"])
     if state != "running" and dataset is not None and dataset.state == "failed":
-        return CellStatus(*identity, "blocked", f"dataset {dataset.id}: {dataset.message}")
-    return CellStatus(*identity, state, None, progress_of(status or {}))
+        return CellStatus(*identity, "blocked", f"dataset {dataset.id}: {dataset.message}", progress)
+    if state == "todo" and dataset is not None and dataset.state == "running":
+        return CellStatus(*identity, "waiting", f"dataset {dataset.id} is being built")
+    return CellStatus(*identity, state, None, progress)
 
 
-def _failure(folder: Any, status: dict[str, Any] | None) -> str | None:
+def _state(folder: Path, status: dict[str, Any] | None) -> str:
+    """State of an unfinished folder; one that says it runs, and is held by nobody alive, is lost."""
+    state = folder_state(folder, False, status)
+    return "lost" if state == "interrupted" and (status or {}).get("state") == "running" else state
+
+
+def _failure(folder: Path, status: dict[str, Any] | None) -> str | None:
     message = (status or {}).get("message")
     return message if isinstance(message, str) else last_line(folder / "error.txt")

@@ -1,7 +1,6 @@
 """What is kept of runs and datasets, and where; reading it needs neither torch nor a simulator."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -12,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from suites.claim import LOCK, is_claimed
+from suites.claim import claim as claim
 from wombet.errors import InputError
 from wombet.files import canonical_json, pretty_json, sync_folder, write_atomically
 
+_OLD_SECONDS = 3600.0
 RunState = Literal["done", "failed", "running", "interrupted", "todo"]
-
-HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 60.0
-"""A heartbeat older than this, on a machine whose locks cannot be seen from here, counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -134,21 +132,14 @@ class Store:
 
 
 def folder_state(folder: Path, done: bool, status: dict[str, Any] | None) -> RunState:
-    """State of a run's (or a building dataset's) folder, from its mark of completion, its status and its lock."""
+    """State of a run's (or a building dataset's) folder, from its mark of completion, its status and its claim."""
     if done:
         return "done"
     if status is None:
         return "interrupted" if (folder / "evals.jsonl").exists() else "todo"
     if status.get("state") == "running":
-        return "running" if _alive(folder, status) else "interrupted"
+        return "running" if is_claimed(folder) else "interrupted"
     return "failed" if status.get("state") == "failed" else "interrupted"
-
-
-def _alive(folder: Path, status: dict[str, Any]) -> bool:
-    if status.get("host") == socket.gethostname():
-        return is_locked(folder)
-    heartbeat = status.get("heartbeat")
-    return isinstance(heartbeat, int | float) and time.time() - heartbeat < STALE_SECONDS
 
 
 def read_json(path: Path, problems: list[str] | None = None) -> dict[str, Any] | None:
@@ -163,6 +154,21 @@ def read_json(path: Path, problems: list[str] | None = None) -> dict[str, Any] |
     if not isinstance(content, dict):
         _note(problems, f"{path.name} is not a JSON object")
         return None
+    return content
+
+
+def read_list(path: Path, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return a JSON list of objects; empty if the file is missing or (named in `problems`) unreadable."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        _note(problems, f"{path.name} is unreadable ({error})")
+        return []
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        _note(problems, f"{path.name} is not a JSON list of objects")
+        return []
     return content
 
 
@@ -228,42 +234,11 @@ class Rows:
         self.length = length
 
     def sync(self) -> None:
-        """Make the rows durable."""
+        """Make the rows, and the name of their file, durable."""
         if self.path.exists():
             with open(self.path, "rb") as file:
                 os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def claim(folder: Path) -> Iterator[bool]:
-    """Hold a folder's exclusive lock, which ends with the process; yields False if another process holds it.
-
-    Tries for a quarter of a second, because a look at a folder's state holds the lock for a moment.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "ab") as file:
-        for attempt in range(6):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.05 if attempt < 5 else 0)
-                continue
-            sync_folder(folder)
-            yield True
-            return
-        yield False
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a living process holds a folder's lock."""
-    try:
-        with open(folder / "lock", "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+            sync_folder(self.path.parent)
 
 
 def write_status(folder: Path, state: str, **values: Any) -> None:
@@ -277,3 +252,14 @@ def record_failure(folder: Path, text: str, **values: Any) -> None:
     with contextlib.suppress(OSError):
         write_atomically(folder / "error.txt", text)
         write_status(folder, "failed", **values)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half done; only who holds the folder's claim may do so.
+
+    What belongs to a lock may be that of a process which is claiming just now, and has to be old.
+    """
+    for path in (*folder.glob(".*.tmp"), *folder.glob(f".{LOCK}.*")):
+        with contextlib.suppress(FileNotFoundError):
+            if not path.name.startswith(f".{LOCK}.") or path.stat().st_mtime < time.time() - _OLD_SECONDS:
+                path.unlink()

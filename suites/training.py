@@ -56,8 +56,16 @@ class Training:
     @property
     def units(self) -> int:
         """How much of `total_units` is done."""
-        offline = min(self.updates, self.problem.budgets.offline_updates) if Phase.OFFLINE in self.phases else 0
-        return self.problem.source_env.meter.count + offline + self.problem.target_env.meter.count
+        return self.problem.source_env.meter.count + self._offline_units + self.problem.target_env.meter.count
+
+    @property
+    def _offline_units(self) -> int:
+        """Updates of the offline phase alone, because another phase may make some too."""
+        if Phase.OFFLINE not in self.phases[: self.phase_index + 1]:
+            return 0
+        budget = self.problem.budgets.offline_updates
+        in_it = self.phase_index < len(self.phases) and self.phases[self.phase_index] is Phase.OFFLINE
+        return min(self.updates - self._phase_first_updates, budget) if in_it else budget
 
     @property
     def counts(self) -> dict[str, int]:
@@ -74,6 +82,7 @@ class Training:
         while self.phase_index < len(self.phases):
             phase = self.phases[self.phase_index]
             open_phase(self.problem, phase, self.adapter.capabilities.source_steps_online)
+            self.pace.enter(phase.value, self.units)
             if phase is Phase.ONLINE and self.next_evaluation == 0:
                 self._evaluate(self._phase_before())
             self.adapter.train(phase, self.tick)
@@ -87,6 +96,7 @@ class Training:
 
     def tick(self, *, updates: int, metrics: Callable[[], Metrics] | None = None) -> None:
         """Take note of progress: evaluate and record if due, beat the heart, save, and stop if asked to."""
+        self.pace.confirm()
         phase = self.phases[self.phase_index]
         if phase is Phase.OFFLINE:
             self._check_offline_budget(updates)
@@ -162,6 +172,7 @@ class Training:
     def _evaluate(self, phase: str) -> None:
         with self.watch.paused():
             result = self.evaluator.evaluate(self.adapter.act, self.next_evaluation)
+            self.pace.confirm()
             cpu_s, wall_s = self.watch.read()
             index = {"evaluation": self.next_evaluation}
             row = {**index, "phase": phase, **self.counts, "returns": result.returns, "lengths": result.lengths}

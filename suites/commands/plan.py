@@ -1,5 +1,7 @@
 """`wombet plan`: what a suite would do, and what of it is done."""
 
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ from suites.commands.options import (
     SetOption,
     StoreOption,
     SuiteArgument,
+    WorkersOption,
     console,
     open_matrix,
     print_json,
@@ -22,35 +25,43 @@ if TYPE_CHECKING:
 def plan_command(
     suite: SuiteArgument,
     store: StoreOption = DEFAULT_STORE,
+    workers: WorkersOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show a suite's matrix: which cells are done and which are missing, its datasets, and the core-hours to expect.
 
-    Validates the whole suite and writes nothing. Core-hours come from the costs of finished runs of the same method and
-    task pair in the store; where there are none, they are not guessed.
+    Validates the whole suite and writes nothing. Core-hours and the end come from what finished runs and datasets of
+    the same kind took in this store; where there is nothing like it, they are not guessed, and that is said. More
+    workers than cores are refused, as `run` refuses them.
     """
-    plan = _plan(open_matrix(suite, set_), store)
+    from suites.dispatch import check_workers
+
+    plan = _plan(open_matrix(suite, set_), store, check_workers("local", workers))
     if json:
         print_json(plan)
     else:
         _print(plan)
 
 
-def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
+def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
     from suites.store import Store
 
     store = Store(path)
     states = {run.folder: store.read_run(store.run_folder(run.folder)).state for run in matrix.runs}
-    rates = _seconds_per_unit(store)
-    cells, missing_seconds, unknown = [], 0.0, 0
-    for run in matrix.runs:
-        cells.append({"pair": run.pair.id, "method": run.row, "seed": run.seed, "state": states[run.folder]})
-        if states[run.folder] != "done":
-            rate = rates.get((run.pair.id, run.method))
-            missing_seconds += 0.0 if rate is None else rate * _units(run.to_json())
-            unknown += rate is None
     users = _rows_by_dataset(matrix)
+    datasets = [
+        {
+            "id": recipe.id,
+            "collection": recipe.collection,
+            "rollouts": recipe.rollouts,
+            "profile": recipe.profile,
+            "seed": recipe.dataset_seed,
+            "rows": users[recipe.id],
+            "built": (store.dataset_folder(recipe.id) / "card.json").is_file(),
+        }
+        for recipe in matrix.recipes
+    ]
     return {
         "suite": matrix.name,
         "title": matrix.suite.title,
@@ -58,23 +69,14 @@ def _plan(matrix: "Matrix", path: Path) -> dict[str, Any]:
         "seeds": matrix.suite.seeds,
         "methods": matrix.suite.methods,
         "pairs": list(dict.fromkeys(run.pair.id for run in matrix.runs)),
-        "datasets": [
-            {
-                "id": recipe.id,
-                "collection": recipe.collection,
-                "rollouts": recipe.rollouts,
-                "profile": recipe.profile,
-                "seed": recipe.dataset_seed,
-                "rows": users[recipe.id],
-                "built": (store.dataset_folder(recipe.id) / "card.json").is_file(),
-            }
-            for recipe in matrix.recipes
+        "datasets": datasets,
+        "cells": [
+            {"pair": run.pair.id, "method": run.row, "seed": run.seed, "state": states[run.folder]}
+            for run in matrix.runs
         ],
-        "cells": cells,
         "done": sum(state == "done" for state in states.values()),
         "missing": sum(state != "done" for state in states.values()),
-        "core_hours_of_missing_cells_with_known_cost": round(missing_seconds / 3600, 3),
-        "missing_cells_of_unknown_cost": unknown,
+        "cost": _cost(matrix, store, {name for name, state in states.items() if state == "done"}, workers),
     }
 
 
@@ -89,18 +91,39 @@ def _rows_by_dataset(matrix: "Matrix") -> dict[str, list[str]]:
     return found
 
 
-def _units(spec: dict[str, Any]) -> int:
-    return max(1, sum(spec["budgets"].values()))
+def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dict[str, Any]:
+    """What the missing datasets and cells of known kinds take; those of unknown kinds are counted, and named."""
+    from dataclasses import asdict
 
+    from suites.rates import Rates, Work, makespan
 
-def _seconds_per_unit(store: "Store") -> dict[tuple[str, str], float]:
-    """Mean CPU seconds per step or offline update of finished runs, by pair and method."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for run in store.scan():
-        if run.done is not None and run.spec is not None and run.costs:
-            key = (run.spec["pair"]["id"], run.spec["method"])
-            found.setdefault(key, []).append(run.costs[-1]["cpu_s"] / _units(run.spec))
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    rates = Rates.of_store(store)
+    missing: list[tuple[str, str, dict[str, Any], str | None, str]] = [
+        (recipe.id, "dataset", asdict(recipe), None, "datasets")
+        for recipe in matrix.recipes
+        if not (store.dataset_folder(recipe.id) / "card.json").is_file()
+    ]
+    missing += [
+        (run.folder, "run", run.to_json(), None if run.dataset is None else run.dataset.id, run.row)
+        for run in matrix.runs
+        if run.folder not in done
+    ]
+    cpu_s, works, unknown, basis = 0.0, [], Counter[str](), Counter[str]()
+    for name, kind, content, after, row in missing:
+        estimate = rates.estimate(kind, content)
+        if estimate is None:
+            unknown[row] += 1
+            continue
+        cpu_s += estimate.cpu_s
+        basis[estimate.basis] += 1
+        works.append(Work(name, estimate.wall_s, after))
+    return {
+        "core_hours": round(cpu_s / 3600, 4),
+        "workers": workers,
+        "hours_to_the_end": round(makespan(works, workers) / 3600, 4),
+        "known_from": dict(basis),
+        "unknown": dict(unknown),
+    }
 
 
 def _print(plan: dict[str, Any]) -> None:
@@ -123,9 +146,23 @@ def _print(plan: dict[str, Any]) -> None:
         there, missing = ("there", "to import") if imported else ("built", "to build")
         out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")
     if plan["missing"]:
-        known = plan["core_hours_of_missing_cells_with_known_cost"]
-        out.print(f"{plan['missing']} cells to run: {known:.2f} core-hours by recorded costs", end="")
-        unknown = plan["missing_cells_of_unknown_cost"]
-        out.print(f", and {unknown} cells whose cost is not known yet" if unknown else "")
+        _print_cost(plan["missing"], plan["cost"])
     else:
         out.print("All cells are done.")
+
+
+def _print_cost(missing: int, cost: dict[str, Any]) -> None:
+    out = console()
+    known = f"{missing} cells to run"
+    if cost["known_from"]:
+        end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + 3600 * cost["hours_to_the_end"]))
+        known += (
+            f": {cost['core_hours']:.2f} core-hours by recorded costs; begun now with {cost['workers']} workers, "
+            f"done in {cost['hours_to_the_end']:.2f} hours ({end})"
+        )
+    out.print(known, markup=False, soft_wrap=True)
+    for basis, count in cost["known_from"].items():
+        out.print(f"  {count} known from {basis}", markup=False)
+    if cost["unknown"]:
+        what = ", ".join(f"{count} of {row}" for row, count in cost["unknown"].items())
+        out.print(f"  not in these figures, because nothing like it is finished here: {what}", markup=False)

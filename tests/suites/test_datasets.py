@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suites.claim import claim
 from suites.datasets import MODEL, build_dataset, load_for_run, verify_dataset
 from suites.pacing import Progress
 from suites.spec import DatasetRecipe
-from suites.store import Store, claim
+from suites.store import Store
 from suites.tasks import make_task
 from tests.suites import cells
 from wombet.dataset import load_dataset, load_source

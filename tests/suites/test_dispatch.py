@@ -114,7 +114,7 @@ def test_a_stop_saves_local_workers_and_the_same_command_continues(store: Store,
     assert cells.results(folders[0]) == cells.results(folders[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_stops_an_inline_run_at_its_next_tick(store: Store, number: signal.Signals) -> None:
     slow = cells.cell("probe", pause=0.02)
     before = signal.getsignal(number)

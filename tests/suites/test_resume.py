@@ -298,6 +298,20 @@ def test_a_dataset_that_is_killed_and_stopped_equals_one_that_was_not(
     assert not broken.building_folder(recipe.id).exists()
 
 
+@pytest.mark.parametrize("step", [20, 60])
+def test_a_dataset_that_is_stopped_where_an_episode_ends_keeps_the_rows_before(tmp_path: Path, step: int) -> None:
+    """The random stage ticks 60 times and at its end; the agent's episodes take 20 steps each."""
+    recipe = cells.recipe(cells.guided_generation())
+    whole, broken = Store(tmp_path / "whole"), Store(tmp_path / "broken")
+    assert build_dataset(recipe, whole).ending == "done"
+    assert build_dataset(recipe, broken, stop=stop_after(60 + step)).ending == "preempted"
+    (newest,) = Checkpoints(broken.building_folder(recipe.id) / "checkpoint").load()
+    assert newest["live"]["live"]["env"]["episodes"] == step // 20
+    assert newest["live"]["live"]["env"]["observation"] is None
+    assert build_dataset(recipe, broken).ending == "done"
+    assert artefact(broken.dataset_folder(recipe.id)) == artefact(whole.dataset_folder(recipe.id))
+
+
 def test_only_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoint")
     for number in range(5):

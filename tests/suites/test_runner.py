@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from baselines.api import Phase
+from suites.claim import claim
 from suites.evaluate import Act, Evaluation, Evaluator
 from suites.problem import open_phase, open_problem
 from suites.runner import run_cell
 from suites.spec import RunSpec
-from suites.store import Store, claim, read_rows
+from suites.store import Store, read_rows
 from tests.suites import cells
 from wombet.errors import InputError
 from wombet.files import sha256_of_file
@@ -106,8 +107,8 @@ def test_a_finished_run_is_skipped_and_left_alone(store: Store) -> None:
 
 def test_a_folder_that_another_process_holds_is_busy(store: Store) -> None:
     spec = cells.cell("probe")
-    with claim(store.run_folder(spec.folder)) as ours:
-        assert ours
+    with claim(store.run_folder(spec.folder)) as held:
+        assert held is not None
         assert run_cell(spec, store).ending == "busy"
     assert run_cell(spec, store).ending == "done"
 

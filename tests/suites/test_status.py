@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.status_speed import SUITE, fill
+from suites.claim import claim
 from suites.dispatch import dispatch
 from suites.runner import run_cell
 from suites.spec import RunSpec
 from suites.status import suite_status
-from suites.store import Store, claim, write_status
+from suites.store import Store, write_status
 from tests.suites import cells
+from tests.suites.conftest import Program
 from wombet.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("probes")
@@ -45,8 +48,14 @@ def test_every_state_is_told_from_the_folders(store: Store) -> None:
         write_status(store.run_folder(running.folder), "running", **counts)
         status = suite_status(store, "test")
     assert [cell.state for cell in status.cells] == ["done", "running", "interrupted", "todo", "failed"]
-    states = {"done": 1, "running": 1, "interrupted": 1, "failed": 1, "blocked": 0, "todo": 1}
-    assert status.totals == {**states, "waiting": 0, "lost": 0}
+    assert {state: count for state, count in status.totals.items() if count} == {
+        "done": 1,
+        "running": 1,
+        "interrupted": 1,
+        "failed": 1,
+        "todo": 1,
+    }
+    assert not status.is_over
     progress = status.cells[1].progress
     assert progress is not None
     assert (progress.units, progress.total, progress.rate, progress.seconds_left) == (30, 60, 5.0, 6.0)
@@ -75,18 +84,53 @@ def test_a_suite_that_was_never_run_is_an_input_error(tmp_path: Path) -> None:
         suite_status(Store(tmp_path / "nowhere"), "test")
 
 
+def test_a_run_whose_process_died_is_lost_and_one_whose_dataset_is_being_built_waits(tmp_path: Path) -> None:
+    store, (dead, waiting) = Store(tmp_path / "new"), (cells.cell("probe"), cells.cell("rlpd"))
+    write_manifest(store, [dead, waiting])
+    for folder in (store.run_folder(dead.folder), store.building_folder(cells.recipe().id)):
+        folder.mkdir(parents=True)
+        write_status(folder, "running", units=3, total_units=6, first_units=0, seconds=1.0)
+    with claim(store.building_folder(cells.recipe().id)):
+        states = [cell.state for cell in suite_status(store, "test").cells]
+    assert states == ["lost", "waiting"]
+    status = suite_status(store, "test")
+    assert [cell.state for cell in status.cells] == ["lost", "todo"]
+    assert [dataset.state for dataset in status.datasets] == ["lost"]
+
+
+def test_the_program_shows_what_there_is_to_say_of_each_run(wombet: Program, store: Store) -> None:
+    failed, stopped = cells.cell("probe", fault="raise"), cells.cell("probe", seed=1)
+    write_manifest(store, [failed, stopped])
+    run_cell(failed, store)
+    run_cell(stopped, store, stop=iter([False, True]).__next__)
+    code, out, _ = wombet("status", "test", "--store", store.root)
+    assert code == 0
+    assert "failed: reacher-close probe seed 0: ArithmeticError: the probe fails as told" in out
+    assert "interrupted: reacher-close probe seed 1: 2 of 60" in out
+    with claim(store.run_folder(stopped.folder)):
+        counts = {"units": 30, "total_units": 60, "first_units": 10, "seconds": 4.0}
+        write_status(store.run_folder(stopped.folder), "running", **counts)
+        out = wombet("status", "test", "--store", store.root)[1]
+    assert "running: reacher-close probe seed 1: 30 of 60, 5 per second, 6 s left" in out
+
+
+def test_watching_ends_with_the_suite_and_shows_every_change(
+    wombet: Program, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = cells.cell("probe")
+    write_manifest(store, [spec])
+    monkeypatch.setattr("suites.commands.status.time.sleep", lambda seconds: run_cell(spec, store))
+    out = wombet("status", "test", "--store", store.root, "--watch")[1]
+    assert out.count("suite test") == 2
+    assert "done" in out
+    assert wombet("status", "test", "--store", store.root, "--watch")[1].count("suite test") == 1
+    assert "leave out --json" in wombet("status", "test", "--store", store.root, "--watch", "--json")[2]
+
+
 def test_status_of_ten_thousand_cells_takes_seconds_at_most(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    folders = [f"runs/pair/method/s{seed}-{seed:012x}" for seed in range(10_000)]
-    for folder in folders[:5000]:
-        store.run_folder(folder).mkdir(parents=True)
-        (store.run_folder(folder) / "done.json").write_text("{}")
-    made = [
-        {"pair": "pair", "method": "method", "seed": seed, "run_id": "x", "folder": folder, "dataset": None}
-        for seed, folder in enumerate(folders)
-    ]
-    store.write_manifest({"name": "large", "cells": made})
+    fill(store)
     began = time.perf_counter()
-    totals = suite_status(store, "large").totals
-    assert (totals["done"], totals["todo"]) == (5000, 5000)
+    totals = suite_status(store, SUITE).totals
+    assert (totals["done"], totals["failed"], totals["lost"], totals["todo"]) == (6000, 1000, 1000, 2000)
     assert time.perf_counter() - began < 10

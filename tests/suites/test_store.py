@@ -1,16 +1,14 @@
-"""The store: what is read, what is named as broken, and who holds a folder."""
+"""The store: what is read, what is named as broken, and what a path must be."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from suites.store import Rows, Store, claim, read_rows, write_status
+from suites.claim import claim
+from suites.store import Rows, Store, read_rows, write_status
 from wombet.errors import InputError
 
 
@@ -77,23 +75,6 @@ def test_the_state_follows_from_marks_status_and_lock(store: Store) -> None:
     assert store.read_run(folder).error == "the last line"
     (folder / "done.json").write_text("{}")
     assert store.read_run(folder).state == "done"
-
-
-def test_a_run_on_another_machine_lives_as_long_as_its_heart_beats(store: Store) -> None:
-    folder = make_run(store)
-    for age, state in ((5, "running"), (500, "interrupted")):
-        write_status(folder, "running")
-        status = json.loads((folder / "status.json").read_text())
-        status |= {"host": socket.gethostname() + "-other", "heartbeat": time.time() - age}
-        (folder / "status.json").write_text(json.dumps(status))
-        assert store.read_run(folder).state == state
-
-
-def test_a_folder_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
-    with claim(tmp_path) as first, claim(tmp_path) as second:
-        assert (first, second) == (True, False)
-    with claim(tmp_path) as again:
-        assert again
 
 
 def test_scan_finds_every_run_in_order(store: Store) -> None:
