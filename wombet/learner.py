@@ -37,9 +37,7 @@ class LearnerConfig:
 
     hidden_width: int = 256  # units of each of the two hidden layers (SAC)
     n_critics: int = 2  # critics in the ensemble (SAC 2, RLPD 10)
-    target_subset: int = (
-        2  # target critics whose minimum is the backup, drawn anew per update; n_critics means all (REDQ)
-    )
+    target_subset: int = 2  # target critics whose minimum is the backup, drawn per update; n_critics means all (REDQ)
     layer_norm: bool = False  # LayerNorm in the critics' hidden layers (RLPD)
     batch_size: int = 256  # transitions per minibatch (SAC)
     utd: int = 1  # critic updates per environment step (SAC 1, RLPD 20)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.contract.harness import DATASET, KNOWLEDGE, Run
 
 from baselines.actor_critic import WOMBET, WOMBETConfig
 from baselines.api import SourceKnowledge
@@ -11,7 +12,6 @@ from baselines.controls import ContinuedSAC, ContinuedSACConfig, SourcePolicy, T
 from baselines.knowledge import tools_of
 from baselines.scripted import NoConfig
 from suites.tasks import make_task
-from tests.contract.harness import DATASET, KNOWLEDGE, Run
 from wombet.errors import InputError
 from wombet.serialization import dumps
 from wombet.streams import Streams

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from tests.contract.harness import DATASET
 
 from baselines.d3rlpy_method import D3rlpyLearner, import_d3rlpy, minibatch
-from tests.contract.harness import DATASET
 from wombet.serialization import dumps, loads
 
 d3rlpy = import_d3rlpy()
