@@ -34,7 +34,8 @@ class Capabilities:
 
     phases: those it trains in, in order (none: the policy is fixed). needs_dataset: whether it is given the generated
     data. kind: the group in tables. source: "ours", or the paper and library it comes from. deviations: what differs
-    from that source. tuned: which settings were chosen by looking at results, and on what. version: raised when the method's results change. resumable: whether `state` is complete.
+    from that source. tuned: which settings were chosen by looking at results, and on what. version: raised when the
+    method's results change. resumable: whether `state` is complete.
     """
 
     phases: tuple[Phase, ...]

@@ -20,9 +20,7 @@ class Listable(StrEnum):
 
 def list_command(
     what: Annotated[Listable, typer.Argument(help="suites, tasks or methods")],
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show all there is to say of one method.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show all of one method.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show the suites of the catalogue, the task families with their levels, or the methods with their sources."""
