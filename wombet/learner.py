@@ -48,9 +48,7 @@ class LearnerConfig:
     temperature_lr: float = 3e-4  # Adam's step size on the log temperature; 0 keeps it fixed (SAC)
     initial_temperature: float = 0.1  # in units of reward per nat (ours; RLPD 1)
     target_entropy_scale: float = 1.0  # target entropy in nats is -scale * action_dim (SAC 1, RLPD 0.5)
-    actor_aggregate: Aggregate = (
-        "min"  # what the actor maximises: min of all critics (SAC), mean (RLPD), min of a subset
-    )
+    actor_aggregate: Aggregate = "min"  # what the actor maximises: "min" of all (SAC), "mean" (RLPD), min of a subset
     backup_entropy: bool = True  # whether the critics' target holds the entropy term (SAC)
 
     def __post_init__(self) -> None:

@@ -29,8 +29,8 @@ def dataset() -> TransferDataset:
         current, _ = env.reset(seed=episode)
         for _ in range(HORIZON):
             action = generator.uniform(-1, 1, task.action_dim).astype(np.float32)
-            following, _, _, truncated, _ = env.step(action)
-            rows.append((current, action, following, truncated, np.int32(episode)))
+            following, _, _, over, _ = env.step(action)
+            rows.append((current, action, following, over, np.int32(episode)))
             current = following
     env.close()
     obs, action, next_obs, truncated, episode_id = (np.stack(column) for column in zip(*rows, strict=True))

@@ -48,7 +48,7 @@ class SmallRun:
         self.kind = method(name)
         fields = {field.name for field in dataclasses.fields(self.kind.Config)}
         values = {key: value for key, value in SMALL.items() if key in fields} | dict(settings)
-        config = make_config(self.kind.Config, values, name)
+        config: Any = make_config(self.kind.Config, values, name)
         self.problem, self.meters = small_problem(self.kind.capabilities.needs_dataset, seed)
         self.adapter = self.kind(self.problem, config, Streams(seed).child("method"), "cpu")
         self.ticks = 0
