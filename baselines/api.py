@@ -34,8 +34,9 @@ class Capabilities:
 
     phases: those it trains in, in order (none: the policy is fixed). needs_dataset: whether it is given the generated
     data. kind: the group in tables. source: "ours", or the paper and library it comes from. deviations: what differs
-    from that source. version: raised when the method's results change. resumable: whether `state` is complete.
-    source_steps_online: whether it goes back to the source task during the online phase, which opens both environments.
+    from that source. tuned: which settings were chosen by looking at results, and on what. version: raised when the
+    method's results change. resumable: whether `state` is complete. source_steps_online: whether it goes back to the
+    source task during the online phase, which opens both environments.
     """
 
     phases: tuple[Phase, ...]
@@ -43,6 +44,7 @@ class Capabilities:
     kind: str
     source: str
     deviations: tuple[str, ...] = ()
+    tuned: str = "nothing"
     version: int = 1
     resumable: bool = True
     source_steps_online: bool = False

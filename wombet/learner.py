@@ -44,9 +44,7 @@ class LearnerConfig:
 
     hidden_width: int = 256  # units of each of the two hidden layers (SAC)
     n_critics: int = 2  # critics in the ensemble (SAC 2, RLPD 10)
-    target_subset: int = (
-        2  # target critics whose minimum is the backup, drawn anew per update; n_critics means all (REDQ)
-    )
+    target_subset: int = 2  # target critics whose minimum is the backup, drawn per update; n_critics means all (REDQ)
     layer_norm: bool = False  # LayerNorm in the critics' hidden layers (RLPD)
     batch_size: int = 256  # transitions per minibatch (SAC)
     utd: int = 1  # critic updates per environment step (SAC 1, RLPD 20)
@@ -57,9 +55,7 @@ class LearnerConfig:
     temperature_lr: float = 3e-4  # Adam's step size on the log temperature; 0 keeps it fixed (SAC)
     initial_temperature: float = 0.1  # in units of reward per nat (ours; RLPD 1)
     target_entropy_scale: float = 1.0  # target entropy in nats is -scale * action_dim (SAC 1, RLPD 0.5)
-    actor_aggregate: Aggregate = (
-        "min"  # what the actor maximises: min of all critics (SAC), mean (RLPD), min of a subset
-    )
+    actor_aggregate: Aggregate = "min"  # what the actor maximises: "min" of all (SAC), "mean" (RLPD), min of a subset
     backup_entropy: bool = True  # whether the critics' target holds the entropy term (SAC)
     precision: Precision = "float32"  # of an update's wide matrix products; "bfloat16" where the hardware has it (ours)
 

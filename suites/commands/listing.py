@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from suites.commands.method_card import show_method
 from suites.commands.options import JsonOption, console, print_json
+from wombet.errors import InputError
 
 
 class Listable(StrEnum):
@@ -18,9 +20,15 @@ class Listable(StrEnum):
 
 def list_command(
     what: Annotated[Listable, typer.Argument(help="suites, tasks or methods")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show all of one method.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show the suites of the catalogue, the task families with their levels, or the methods with their sources."""
+    if name is not None:
+        if what is not Listable.methods:
+            raise InputError(f"one name can be shown of methods only; try `wombet list {what.value}`")
+        show_method(name, json)
+        return
     rows = {Listable.suites: _suites, Listable.tasks: _tasks, Listable.methods: _methods}[what]()
     if json:
         print_json(rows)
@@ -36,6 +44,8 @@ def list_command(
             "Tasks, rewards and levels are this project's own design; they are not the tasks of any paper. "
             "native/... are Gymnasium's own, without transfer."
         )
+    if what is Listable.methods:
+        print("`wombet list methods NAME` shows one method's settings with their defaults and reasons.")
 
 
 def _suites() -> list[dict[str, Any]]:
@@ -106,6 +116,7 @@ def _methods() -> list[dict[str, Any]]:
                 "dataset": "yes" if found.needs_dataset else "no",
                 "source": found.source,
                 "deviations": list(found.deviations),
+                "tuned": found.tuned,
             }
         )
     return rows

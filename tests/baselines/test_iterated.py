@@ -10,8 +10,9 @@ from baselines.api import Budgets
 from baselines.config import make_config
 from baselines.iterated import IteratedConfig, IteratedWOMBET
 from baselines.registry import method
-from tests.contract import harness
-from tests.contract.harness import BUILD, SMALL, Run, Stopped
+from suites.contract import problem as small
+from suites.contract.run import SmallRun
+from tests.contract.harness import BUILD, DATASET, SMALL, Run, Stopped
 from wombet.errors import InputError
 from wombet.filtering import AcceptanceError
 from wombet.gate import GateError
@@ -31,12 +32,12 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
         for name, value in changes.items():
             monkeypatch.setitem(SMALL, name, value)
         if source_steps is not None:
-            monkeypatch.setattr(harness, "BUDGETS", dataclasses.replace(harness.BUDGETS, source_steps=source_steps))
+            monkeypatch.setattr(small, "BUDGETS", dataclasses.replace(small.BUDGETS, source_steps=source_steps))
 
     return use
 
 
-def plain_wombet() -> Run:
+def plain_wombet() -> SmallRun:
     """WOMBET on the dataset that the iterated method is given."""
     run = Run("wombet")
     run.problem.dataset = BUILD()[0]
@@ -167,19 +168,19 @@ def test_a_refused_iteration_keeps_the_data_charges_its_steps_and_is_counted(
     assert run.metrics[-1]["refused_iterations"] == 1
     assert [entry["iteration"] for entry in run.adapter.round.dataset.card["iterations"]] == [2]
     assert run.meters["source"].count == 2 * STEPS
-    assert run.meters["target"].count == harness.BUDGETS.target_steps
+    assert run.meters["target"].count == small.BUDGETS.target_steps
 
 
 def test_a_refined_model_that_fails_the_gate_does_not_end_the_run(monkeypatch: Any) -> None:
     knowledge = BUILD()[1]
     strict = dataclasses.replace(knowledge, config=dataclasses.replace(knowledge.config, gate_tolerance=0.0))
-    monkeypatch.setattr(harness, "KNOWLEDGE", lambda: strict)
+    monkeypatch.setattr(small, "knowledge", lambda: strict)
     run = Run(NAME).train()
     assert run.metrics[-1]["refused_iterations"] == 1
     assert run.adapter.round.index == 0
     assert len(run.adapter.agent.offline) == len(BUILD()[0])
     assert run.meters["source"].count == STEPS
-    assert run.meters["target"].count == harness.BUDGETS.target_steps
+    assert run.meters["target"].count == small.BUDGETS.target_steps
 
 
 def test_another_error_is_not_taken_for_a_refusal(monkeypatch: Any) -> None:
@@ -207,7 +208,7 @@ def test_budgets_that_do_not_suffice_are_refused_before_any_work(changes: dict, 
 def test_it_needs_the_knowledge_and_the_card_of_a_dataset_made_here() -> None:
     run = Run(NAME)
     streams, config = Streams(0), IteratedConfig(iterations=2)
-    bare = dataclasses.replace(run.problem, dataset=harness.DATASET, budgets=Budgets(60, 0, STEPS))
+    bare = dataclasses.replace(run.problem, dataset=DATASET, budgets=Budgets(60, 0, STEPS))
     with pytest.raises(InputError, match="card of its making"):
         IteratedWOMBET(bare, config, streams, "cpu")
     with pytest.raises(InputError, match="generated here"):

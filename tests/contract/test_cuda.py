@@ -6,7 +6,8 @@ import torch
 
 from baselines.api import Phase
 from baselines.registry import method
-from tests.contract.harness import BUDGETS, DATASET, Run, Stopped
+from suites.contract.problem import BUDGETS
+from tests.contract.harness import DATASET, Run, Stopped
 
 METHODS = ("sac", "rlpd", "wombet")
 pytestmark = [
