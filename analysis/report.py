@@ -86,8 +86,7 @@ def _write_tables(out: Path, results: SuiteResults, tables: list[Table]) -> None
         write_atomically(out / "tables" / f"{stem}-costs.tex", render.latex(table, "costs"))
     runs = results.runs.drop(columns=["versions", "problems", "notes"])
     write_atomically(out / "tables" / "runs.csv", runs.to_csv(index=False, lineterminator="\n"))
-    evaluations = results.evaluations.drop(columns=["returns"])
-    write_atomically(out / "tables" / "evaluations.csv", evaluations.to_csv(index=False, lineterminator="\n"))
+    write_atomically(out / "tables" / "evaluations.csv", results.evaluations.to_csv(index=False, lineterminator="\n"))
     write_atomically(out / "tables" / "results.json", pretty_json(rows))
 
 
@@ -249,7 +248,7 @@ def _settings(results: SuiteResults) -> list[tuple[str, str]]:
         ("suite", manifest["name"]),
         ("task pairs", ", ".join(f"{pair['id']} (horizon {pair['horizon']})" for pair in manifest["pairs"])),
         ("seeds per cell", str(manifest["seeds"])),
-        ("evaluations", f"{evaluation['count']} of {evaluation['episodes']} episodes each"),
+        ("evaluations", f"{evaluation.get('count', '?')} of {evaluation.get('episodes', '?')} episodes each"),
         *_budgets(manifest["budgets"]),
         *[(f"set: {name}", value) for name, value in _flattened(manifest["overrides"])],
     ]
@@ -258,7 +257,7 @@ def _settings(results: SuiteResults) -> list[tuple[str, str]]:
 def _budgets(budgets: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     """Return the budgets by method, or one line if all methods have the same."""
     by_method = _flattened(budgets)
-    if len({value for _, value in by_method}) == 1:
+    if by_method and len({value for _, value in by_method}) == 1:
         return [("budget of every method", by_method[0][1])]
     return [(f"budget: {name}", value) for name, value in by_method]
 

@@ -201,7 +201,7 @@ def test_the_verb_prints_json(tmp_path):
     content = json.loads(result.stdout)
     assert content["suite"] == "reacher-smoke"
     assert [row["method"] for row in content["rows"]] == ["sac", "bc"]
-    assert {finding["kind"] for finding in content["findings"]} == {"not run", "failed"}
+    assert {finding["kind"] for finding in content["findings"]} == {"not run", "failed", "few seeds"}
     assert content["report"] == str(tmp_path / "here" / "report.html")
 
 
