@@ -67,9 +67,7 @@ def read_cell(
     return CellRecords(run, columns, returns)
 
 
-def _evaluations(
-    stored: StoredRun, horizon: int
-) -> tuple[dict[str, list[Any]], np.ndarray, list[str], list[str]]:
+def _evaluations(stored: StoredRun, horizon: int) -> tuple[dict[str, list[Any]], np.ndarray, list[str], list[str]]:
     names = ("evaluation", "phase", "source_steps", "target_steps", "updates", "episodes")
     columns: dict[str, list[Any]] = {name: [] for name in (*names, "mean_return", "return_std", "score")}
     problems: list[str] = []

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL
 
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is missing, broken or mixed: its kind, where it is, and a sentence about it."""

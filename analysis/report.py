@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import figures, render, summary
-from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL, profile_band
-from analysis.curves import learning_curves
+from analysis.aggregates import Backend
+from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL, check_resamples, profile_band
+from analysis.curves import learning_curves, on_axis
 from analysis.load import SuiteResults, load_suite
 from analysis.palette import method_styles
 from analysis.tables import Table, suite_tables
@@ -19,7 +20,6 @@ from wombet.streams import Streams
 if TYPE_CHECKING:
     from suites.store import Store
 
-MIN_RESAMPLES, MAX_RESAMPLES = 1000, 1_000_000
 FIGURE_RESAMPLES = 2000
 
 
@@ -53,25 +53,32 @@ class Report:
         }
 
 
-def build_report(store: "Store", suite_name: str, out: Path, *, resamples: int = 10_000, seed: int = 0) -> Report:
+def build_report(
+    store: "Store",
+    suite_name: str,
+    out: Path,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    backend: Backend = "wombet",
+) -> Report:
     """Build the report of a suite in the folder `out` and return what was built.
 
     `resamples` is the number of bootstrap resamples of every interval in a table. Raises InputError if the store has no
     manifest of the suite, `out` is a file, or `resamples` is out of range.
     """
-    if not MIN_RESAMPLES <= resamples <= MAX_RESAMPLES:
-        raise InputError(f"resamples is {resamples}; give a number from {MIN_RESAMPLES:,} to {MAX_RESAMPLES:,}")
+    check_resamples(resamples)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out must name a folder for the report")
     results = load_suite(store, suite_name)
-    tables = suite_tables(results, seed, resamples)
+    tables = suite_tables(results, seed, resamples, backend)
     drawn = {pair: _pair_figures(results, tables, pair, seed) for pair in results.pairs}
     overall = _overall_figures(results, seed)
     for figure in [*overall, *(figure for group in drawn.values() for figure in group)]:
         for kind, data in figure.files.items():
             write_atomically(out / "figures" / f"{figure.name}.{kind}", data)
     _write_tables(out, results, tables)
-    context = _context(results, tables, drawn, overall, resamples, seed)
+    context = _context(results, tables, drawn, overall, resamples, seed, backend)
     write_atomically(out / "report.md", _markdown(context))
     write_atomically(out / "report.html", _html(context))
     return Report(out, out / "report.html", results, tables)
@@ -99,7 +106,7 @@ def _pair_figures(results: SuiteResults, tables: list[Table], pair: str, seed: i
         return []
     stem = file_name(pair)
     target = learning_curves(results, pair, "target", seed, FIGURE_RESAMPLES)
-    total = learning_curves(results, pair, "total", seed, FIGURE_RESAMPLES)
+    total = on_axis(target, results, pair, "total")
     strips = [
         figures.Strip(row.method, present[row.method].values, row.final, row.failed)
         for row in table.rows
@@ -157,6 +164,7 @@ def _context(
     overall: list[Figure],
     resamples: int,
     seed: int,
+    backend: Backend,
 ) -> dict[str, Any]:
     manifest = results.manifest
     sections = []
@@ -177,7 +185,7 @@ def _context(
         "summary": summary.summary_sentences(tables, results.findings),
         "sections": sections,
         "colours": {method: style.colour for method, style in method_styles(results.methods).items()},
-        "reading": _how_to_read(resamples, seed),
+        "reading": _how_to_read(resamples, seed, backend),
         "legend": _column_meanings(tables),
         "findings": [asdict(finding) for finding in results.findings],
         "methods": _methods(results),
@@ -204,7 +212,9 @@ def _column_meanings(tables: list[Table]) -> list[tuple[str, str]]:
     return list(meanings.items())
 
 
-def _how_to_read(resamples: int, seed: int) -> list[str]:
+def _how_to_read(resamples: int, seed: int, backend: Backend) -> list[str]:
+    ours = "where runs share a generated dataset, datasets are drawn first and runs within them."
+    theirs = "drawn by rliable in the tables, which takes runs that share a generated dataset as independent."
     return [
         "The primary metric is the score of the last evaluation of each run, fixed before the runs; no checkpoint is "
         "chosen by its score. A score is the mean return of an evaluation's episodes divided by the horizon, so 1 is "
@@ -216,8 +226,8 @@ def _how_to_read(resamples: int, seed: int) -> list[str]:
         "are cut off (rounded down: of 5 seeds, one at each end). With fewer than 4 scores nothing would be cut; then "
         "the mean is shown and called that. Over several pairs each pair weighs the same, however many seeds it has.",
         f"Intervals are 95 % percentile intervals of a bootstrap over seeds within each pair ({resamples:,} resamples, "
-        f"{FIGURE_RESAMPLES:,} for figures, seed {seed}); where runs share a generated dataset, datasets are drawn "
-        f"first and runs within them. Below {MIN_SEEDS_FOR_INTERVAL} seeds only points are shown. An interval without "
+        f"{FIGURE_RESAMPLES:,} for figures, seed {seed}); {ours if backend == 'wombet' else theirs} "
+        f"Below {MIN_SEEDS_FOR_INTERVAL} seeds only points are shown. An interval without "
         "width, as of a probability of 1, says that all runs in hand agree, not that the next one must.",
         "Such intervals are too narrow with few seeds. The column coverage says how often a nominal 95 % interval held "
         "the true value for as many independent seeds in a measurement on real final scores; with shared datasets it "

@@ -9,7 +9,7 @@ import typer
 from wombet.errors import InputError
 
 COMMANDS = "wombet.commands"
-ORDER = ("list", "plan", "data", "run", "status", "report")
+ORDER = ("list", "plan", "data", "run", "status", "report", "compare", "power", "decide", "export")
 
 HELP = """Compare methods that move experience from a source task to a target task.
 

@@ -13,7 +13,7 @@ import pytest
 from synthetic import SyntheticSuite, write_store
 from typer.testing import CliRunner
 
-from analysis.commands import report_command
+from analysis.commands.report import report_command
 from analysis.palette import method_styles
 from analysis.report import build_report, file_name
 from suites.store import Store
@@ -235,13 +235,17 @@ def imported(statement: str) -> set[str]:
 
 def test_naming_the_verb_imports_nothing_heavy():
     heavy = {"torch", "gymnasium", "mujoco", "d3rlpy", "pandas", "numpy", "scipy", "matplotlib", "rliable", "jinja2"}
-    assert imported("import analysis, analysis.commands") & heavy == set()
+    assert (
+        imported("import analysis, analysis.commands.report, analysis.commands.compare, analysis.commands.decide")
+        & heavy
+        == set()
+    )
 
 
 def test_making_a_report_needs_neither_torch_nor_a_simulator_nor_a_method(tmp_path):
     write_store(tmp_path, SyntheticSuite(seeds=2))
     loaded = imported(
-        "import contextlib, io, pathlib; from analysis.commands import report_command\n"
+        "import contextlib, io, pathlib; from analysis.commands.report import report_command\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"
         f"    report_command('reacher-smoke', pathlib.Path({str(tmp_path)!r}))"
     )
