@@ -57,13 +57,12 @@ def compare(
         raise InputError(f"the margin is {margin}; give a difference of scores between 0 and 1, such as {MARGIN}")
     if not 0 < alpha < 0.5:
         raise InputError(f"alpha is {alpha}; give an error probability between 0 and 0.5, such as {paired.ALPHA}")
-    tables, seen = [], set()
+    tables = []
     for scope in SCOPES:
         rows = []
         for own_scope, group, pairs in groups(results):
-            if own_scope != scope or (scope != "pair" and tuple(pairs) in seen):
+            if own_scope != scope:
                 continue
-            seen.add(tuple(pairs))
             for index, a in enumerate(chosen):
                 for b in chosen[index + 1 :]:
                     streams = Streams(seed, "compare", scope, group, a, b)

@@ -10,7 +10,9 @@ from analysis import figures, render, summary
 from analysis.aggregates import Backend
 from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL, check_resamples, profile_band
 from analysis.curves import learning_curves, on_axis
+from analysis.frames import csv_of
 from analysis.load import SuiteResults, load_suite
+from analysis.numbers import number_tables
 from analysis.palette import method_styles
 from analysis.tables import Table, suite_tables
 from wombet.errors import InputError
@@ -78,6 +80,8 @@ def build_report(
         for kind, data in figure.files.items():
             write_atomically(out / "figures" / f"{figure.name}.{kind}", data)
     _write_tables(out, results, tables)
+    for name, frame in number_tables(results, seed, resamples, backend).items():
+        write_atomically(out / "tables" / f"{name}.csv", csv_of(frame))
     context = _context(results, tables, drawn, overall, resamples, seed, backend)
     write_atomically(out / "report.md", _markdown(context))
     write_atomically(out / "report.html", _html(context))

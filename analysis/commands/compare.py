@@ -47,6 +47,8 @@ def compare_command(
         return
     shown = table.drop(columns=["p_equivalence", "margin", "correlation"])
     for scope, rows in shown.groupby("scope", sort=False):
+        if scope == "family" and rows["group"].nunique() == 1:
+            continue
         title = {"all": "over all pairs", "family": "by task family", "pair": "by task pair"}[str(scope)]
         console().print(frame_table(rows.drop(columns=["scope"]), f"a - b, {title}"))
     console().print(frame_table(tally(table), "verdicts over task families"))
