@@ -195,8 +195,8 @@ def equivalence_p(differences: Differences, margin: float) -> float:
 
 def power_of_t_test(effect: float, freedom: int, alpha: float = ALPHA) -> float:
     """Return the power of a two-sided t-test for a true difference of `effect` standard errors."""
-    critical = scipy.stats.t.isf(alpha / 2, freedom)
-    return float(scipy.stats.nct.sf(critical, freedom, effect) + scipy.stats.nct.cdf(-critical, freedom, effect))
+    # The square of a noncentral t is a noncentral F, which scipy computes also where the lower tail of t is lost.
+    return float(scipy.stats.ncf.sf(scipy.stats.t.isf(alpha / 2, freedom) ** 2, 1, freedom, effect**2))
 
 
 def detectable_difference(differences: Differences, alpha: float = ALPHA, power: float = POWER) -> float:
