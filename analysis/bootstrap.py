@@ -84,7 +84,9 @@ def _resample_task(
 ) -> NDArray[np.int64]:
     size = task.values.size
     if task.n_datasets == size:
-        return rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+        # Counted run by run, so that a run's column is contiguous in memory, as the statistics go through them.
+        drawn = rng.integers(0, size, (size, resamples)) * resamples + np.arange(resamples)
+        return np.bincount(drawn.ravel(), minlength=size * resamples).reshape(size, resamples).T
     names = [name if name is not None else f"\0{index}" for index, name in enumerate(task.datasets)]
     clusters = tuple(sorted(set(names)))
     if clusters not in shared:
@@ -176,7 +178,7 @@ def estimate_series(
     columns = [[TaskScores(task, column, datasets)] for column in values.T]
     bounds: list[tuple[float, float] | None] = [None] * len(columns)
     if enough_seeds(columns[0]):
-        weights = resample(columns[0], rng, resamples).astype(np.float64)
+        weights = resample(columns[0], rng, resamples).astype(np.float64, order="F")
         tasks = np.zeros(values.shape[0], dtype=np.int64)
         samples = np.stack([statistic(column, weights, tasks) for column in values.T], axis=1)
         low, high = percentile_interval(samples)

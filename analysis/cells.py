@@ -91,8 +91,8 @@ def _evaluations(stored: StoredRun, horizon: int) -> tuple[dict[str, list[Any]],
         columns["episodes"].append(len(returns))
         mean = math.fsum(returns) / len(returns)
         columns["mean_return"].append(mean)
-        columns["return_std"].append(_spread(returns, mean))
         columns["score"].append(mean / horizon)
+    columns["return_std"] = _spreads(kept)
     costs = {cost.get("evaluation"): cost for cost in stored.costs}
     for name in ("cpu_s", "wall_s"):
         columns[name] = [costs.get(index, {}).get(name, math.nan) for index in columns["evaluation"]]
@@ -109,7 +109,7 @@ def _returns(record: dict[str, Any]) -> list[float]:
     returns = [float(value) for value in record["returns"]]
     if not returns:
         raise ValueError("it has no episodes")
-    if not all(map(math.isfinite, returns)):
+    if not math.isfinite(math.fsum(returns)):
         raise ValueError(f"a return is not finite in {returns}")
     return returns
 
@@ -118,11 +118,11 @@ def _whole_or_none(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _spread(returns: list[float], mean: float) -> float:
-    """The standard deviation over episodes, in units of the return; of one episode there is none."""
-    if len(returns) < 2:
-        return math.nan
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in returns) / (len(returns) - 1))
+def _spreads(kept: list[list[float]]) -> list[float]:
+    """Standard deviations over episodes, in units of the return; of one episode there is none."""
+    if len({len(returns) for returns in kept}) == 1 and len(kept[0]) > 1:
+        return list(np.array(kept).std(axis=1, ddof=1).tolist())
+    return [float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan for returns in kept]
 
 
 def _planned(stored: StoredRun, part: str, name: str) -> int | None:

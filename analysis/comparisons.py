@@ -108,10 +108,10 @@ def _row(
         "low": estimate.low,
         "high": estimate.high,
         "expected_coverage": estimate.expected_coverage,
-        "seeds": min(found.tasks.count(task) for task in found.task_names),
+        "seeds": found.n_seeds,
         "units": found.n_units,
         "correlation": paired.pairing_correlation(found),
-        "p": paired.permutation_p(found, streams.numpy("flips")) if testable else None,
+        "p": paired.permutation_p(found) if testable else None,
         "p_equivalence": paired.equivalence_p(found, margin) if testable else None,
         "detectable": paired.detectable_difference(found, alpha),
         "note": "; ".join(notes),
@@ -127,15 +127,16 @@ def _judged(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     if tested.any():
         table.loc[tested, "p_holm"] = paired.holm(table.loc[tested, "p"].tolist())
         equivalent[tested] = paired.holm(table.loc[tested, "p_equivalence"].fillna(1.0).tolist())
-    verdicts = []
-    for index, row in table.iterrows():
-        if not tested[index]:
-            verdicts.append("too few seeds")
-        elif row["p_holm"] <= alpha:
-            verdicts.append("win" if row["difference"] > 0 else "loss")
-        else:
-            verdicts.append("equivalent" if equivalent[index] <= alpha else "tie")
-    return table.assign(verdict=verdicts)
+    columns = zip(tested, table["p_holm"], equivalent, table["difference"], strict=True)
+    return table.assign(verdict=[_verdict(*row, alpha) for row in columns])
+
+
+def _verdict(tested: bool, p_holm: float, p_equivalent: float, difference: float, alpha: float) -> str:
+    if not tested:
+        return "too few seeds"
+    if p_holm <= alpha:
+        return "win" if difference > 0 else "loss"
+    return "equivalent" if p_equivalent <= alpha else "tie"
 
 
 def tally(comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -114,7 +114,7 @@ def _curve(pair: str, method: str, points: pd.DataFrame, axis: Axis, rng: np.ran
 def _positions(points: pd.DataFrame, axis: Axis) -> Array:
     """The mean steps of the seeds at every evaluation point, (P,)."""
     groups = points.groupby("target_steps")
-    steps = np.array(sorted(groups.groups), dtype=np.float64)
+    steps = np.unique(points["target_steps"].to_numpy(dtype=np.float64))
     if axis == "target":
         return steps
     return steps + groups["source_steps"].mean().fillna(0).to_numpy(dtype=np.float64)

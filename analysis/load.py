@@ -130,6 +130,20 @@ class SuiteResults:
     def _offsets(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(self.evaluations["episodes"].to_numpy(dtype=np.int64))])
 
+    @cached_property
+    def _finals(self) -> dict[Any, dict[int, tuple[float, str | None]]]:
+        return {
+            cell: {
+                int(seed): (float(score), None if pd.isna(dataset) else str(dataset))
+                for seed, score, dataset in zip(rows["seed"], rows["score"], rows["dataset"], strict=True)
+            }
+            for cell, rows in self._usable.items()
+        }
+
+    def finals(self, pair: str, method: str) -> dict[int, tuple[float, str | None]]:
+        """Return by seed the final score of every usable run of a cell, and the dataset it was fed."""
+        return self._finals.get((pair, method), {})
+
     def usable(self, pair: str, method: str) -> pd.DataFrame:
         """Rows of `runs` that statistics may use, by seed."""
         return self._usable.get((pair, method), self.runs.iloc[:0])

@@ -4,13 +4,16 @@ A difference is that of the final scores of two runs with one seed on one task p
 generated dataset are one unit: they are drawn together, flipped together, and counted once.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import scipy.optimize
 import scipy.stats
+from numpy.typing import NDArray
 
 from analysis.bootstrap import Estimate, estimate
 from analysis.load import SuiteResults
@@ -18,8 +21,7 @@ from analysis.statistics import Array, TaskScores, mean
 
 ALPHA, POWER = 0.05, 0.8
 MAX_EXACT_UNITS = 16
-FLIPS = 50_000
-_CHUNK = 4096
+_GRID = 2**15
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,18 @@ class Differences:
     @property
     def weights(self) -> Array:
         """What each difference counts (N,); the sum is 1."""
-        size = {task: self.tasks.count(task) for task in self.task_names}
+        size = Counter(self.tasks)
         return np.array([1 / (size[task] * len(size)) for task in self.tasks])
 
     @property
     def value(self) -> float:
         """The mean over tasks of the mean difference over seeds."""
         return float(self.weights @ self.values)
+
+    @property
+    def n_seeds(self) -> int:
+        """Smallest number of seeds on any task."""
+        return min(Counter(self.tasks).values())
 
     @property
     def n_units(self) -> int:
@@ -64,23 +71,28 @@ class Differences:
     @property
     def n_strata(self) -> int:
         """Number of groups of tasks that have no unit in common."""
+        units_of: dict[str, set[str]] = {}
+        for task, unit in zip(self.tasks, self.units, strict=True):
+            units_of.setdefault(task, set()).add(unit)
         groups: list[set[str]] = []
-        for task in self.task_names:
-            own = {unit for unit, name in zip(self.units, self.tasks, strict=True) if name == task}
+        for own in units_of.values():
             touching = [group for group in groups if group & own]
-            groups = [group for group in groups if not group & own] + [own.union(*touching)]
+            groups = [*(group for group in groups if not group & own), own.union(*touching)]
         return len(groups)
 
     def unit_sums(self, values: Array) -> Array:
         """Return the weighted sums of values (N,) by unit, (units,)."""
         index = {unit: number for number, unit in enumerate(dict.fromkeys(self.units))}
-        return np.bincount([index[unit] for unit in self.units], self.weights * values, minlength=len(index))
+        rows = [index[unit] for unit in self.units]
+        return np.bincount(rows, self.weights * values, minlength=len(index)).astype(np.float64)
 
     def scores(self) -> list[TaskScores]:
         """Return the differences as scores, for the bootstrap that knows of shared datasets."""
+        rows_of: dict[str, list[int]] = {}
+        for row, task in enumerate(self.tasks):
+            rows_of.setdefault(task, []).append(row)
         own = []
-        for task in self.task_names:
-            rows = [index for index, name in enumerate(self.tasks) if name == task]
+        for task, rows in rows_of.items():
             own.append(TaskScores(task, self.values[rows], tuple(self.units[row] for row in rows)))
         return own
 
@@ -89,29 +101,22 @@ def paired_differences(
     results: SuiteResults, a: str, b: str, pairs: Sequence[str], seeds: int | None = None
 ) -> Differences | None:
     """Return the differences of two methods on the seeds that both finished (only the first `seeds`); None if none."""
-    parts = []
+    rows = []
     for pair in pairs:
-        columns = ["seed", "score", "dataset"]
-        both = results.usable(pair, a)[columns].merge(
-            results.usable(pair, b)[columns], on="seed", suffixes=("_a", "_b")
-        )
-        parts.append((both if seeds is None else both[both["seed"] < seeds]).assign(pair=pair))
-    rows = pd.concat(parts)
-    if rows.empty:
+        ours, theirs = results.finals(pair, a), results.finals(pair, b)
+        for seed in ours:
+            if seed in theirs and (seeds is None or seed < seeds):
+                unit = _unit(pair, seed, ours[seed][1], theirs[seed][1])
+                rows.append((pair, seed, unit, ours[seed][0], theirs[seed][0]))
+    if not rows:
         return None
-    units = [_unit(row) for row in rows.to_dict("records")]
-    return Differences(
-        tuple(rows["pair"]),
-        tuple(int(seed) for seed in rows["seed"]),
-        tuple(units),
-        rows["score_a"].to_numpy(dtype=float),
-        rows["score_b"].to_numpy(dtype=float),
-    )
+    tasks, seed_numbers, units, own, other = zip(*rows, strict=True)
+    return Differences(tasks, seed_numbers, units, np.array(own, dtype=float), np.array(other, dtype=float))
 
 
-def _unit(row: dict[str, object]) -> str:
-    fed = sorted({str(name) for name in (row["dataset_a"], row["dataset_b"]) if isinstance(name, str)})
-    return " + ".join(fed) if fed else f"{row['pair']}, seed {row['seed']}"
+def _unit(pair: str, seed: int, *datasets: str | None) -> str:
+    fed = sorted({name for name in datasets if name is not None})
+    return " + ".join(fed) if fed else f"{pair}, seed {seed}"
 
 
 def interval(differences: Differences, rng: np.random.Generator, resamples: int) -> Estimate:
@@ -124,26 +129,40 @@ def attainable(n_units: int, alpha: float = ALPHA) -> bool:
     return 2.0 ** (1 - n_units) <= alpha
 
 
-def permutation_p(differences: Differences, rng: np.random.Generator) -> float:
+def permutation_p(differences: Differences) -> float:
     """Return the two-sided p-value of the sign-flip test of no difference, flipping whole units.
 
-    All flips are enumerated up to 16 units; beyond, 50,000 are drawn and the observed one is counted among them
-    (Phipson and Smyth 2010).
+    All flips are enumerated up to 16 units. Beyond, their distribution is built unit by unit on a grid of 2^15 steps
+    (Pagano and Tritchler 1983), which takes no draws and knows small p-values as well as large ones.
     """
     sums = differences.unit_sums(differences.values)
-    observed = abs(sums.sum()) * (1 - 1e-12)
     if sums.size <= MAX_EXACT_UNITS:
+        observed = abs(sums.sum()) * (1 - 1e-12)
         return float((np.abs(_all_signs(sums.size) @ sums) >= observed).mean())
-    reached = 0
-    for start in range(0, FLIPS, _CHUNK):
-        signs = 2.0 * rng.integers(0, 2, (min(_CHUNK, FLIPS - start), sums.size)) - 1
-        reached += int((np.abs(signs @ sums) >= observed).sum())
-    return (reached + 1) / (FLIPS + 1)
+    if not sums.any():
+        return 1.0
+    steps = np.rint(sums * (_GRID / np.abs(sums).sum())).astype(np.int64)
+    return _convolved_p(steps)
 
 
 def _all_signs(n: int) -> Array:
     bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     return 2.0 * bits - 1
+
+
+def _convolved_p(steps: NDArray[np.int64]) -> float:
+    """The chance that whole numbers with random signs add to at least what they add to as they are, either side."""
+    total, observed = int(np.abs(steps).sum()), abs(int(steps.sum()))
+    negative = np.zeros(total + 1)
+    negative[0] = 1.0
+    reach = 0
+    for step in np.abs(steps):
+        flipped = 0.5 * negative[: reach + 1]
+        negative[: reach + 1] *= 0.5
+        reach += int(step)
+        negative[int(step) : reach + 1] += flipped
+    tail = (total - observed) // 2
+    return float(min(1.0, negative[: tail + 1].sum() + negative[total - tail :].sum()))
 
 
 def holm(p_values: Sequence[float]) -> Array:
@@ -152,7 +171,7 @@ def holm(p_values: Sequence[float]) -> Array:
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * (p.size - np.arange(p.size)))
-    adjusted = np.empty_like(p)
+    adjusted = np.empty(p.size)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
 
@@ -162,10 +181,8 @@ def standard_error(differences: Differences) -> tuple[float, int]:
 
     With one task and independent seeds it is s / sqrt(n) with n - 1 degrees; NaN without a degree of freedom.
     """
-    means = {
-        task: differences.values[[name == task for name in differences.tasks]].mean() for task in differences.task_names
-    }
-    residuals = differences.values - np.array([means[task] for task in differences.tasks])
+    values = pd.Series(differences.values)
+    residuals = (values - values.groupby(np.array(differences.tasks)).transform("mean")).to_numpy()
     units, freedom = differences.n_units, differences.n_units - differences.n_strata
     if freedom < 1:
         return float("nan"), freedom
@@ -204,12 +221,16 @@ def detectable_difference(differences: Differences, alpha: float = ALPHA, power:
     error, freedom = standard_error(differences)
     if not np.isfinite(error):
         return float("nan")
+    return error * _effect_found(freedom, alpha, power)
+
+
+@lru_cache(maxsize=1024)
+def _effect_found(freedom: int, alpha: float, power: float) -> float:
+    """The true difference, in standard errors, that a t-test finds with a power."""
     upper = 2.0
     while power_of_t_test(upper, freedom, alpha) < power:
         upper *= 2
-    return error * float(
-        scipy.optimize.brentq(lambda effect: power_of_t_test(effect, freedom, alpha) - power, 1e-9, upper)
-    )
+    return float(scipy.optimize.brentq(lambda effect: power_of_t_test(effect, freedom, alpha) - power, 1e-9, upper))
 
 
 def pairing_correlation(differences: Differences) -> float:

@@ -69,7 +69,7 @@ def _needed(
     if found is None:
         return [0, 0, math.nan, math.nan, math.nan, None, None, "no seed that both finished"]
     error, freedom = paired.standard_error(found)
-    seeds = min(found.tasks.count(task) for task in found.task_names)
+    seeds = found.n_seeds
     if not np.isfinite(error):
         return [seeds, found.n_units, math.nan, math.nan, math.nan, None, None, "too few seeds to know the variance"]
     shared = found.n_units < len(found.values)

@@ -80,7 +80,7 @@ def build_report(
         for kind, data in figure.files.items():
             write_atomically(out / "figures" / f"{figure.name}.{kind}", data)
     _write_tables(out, results, tables)
-    for name, frame in number_tables(results, seed, resamples, backend).items():
+    for name, frame in number_tables(results, seed, FIGURE_RESAMPLES, backend).items():
         write_atomically(out / "tables" / f"{name}.csv", csv_of(frame))
     context = _context(results, tables, drawn, overall, resamples, seed, backend)
     write_atomically(out / "report.md", _markdown(context))
@@ -230,7 +230,8 @@ def _how_to_read(resamples: int, seed: int, backend: Backend) -> list[str]:
         "are cut off (rounded down: of 5 seeds, one at each end). With fewer than 4 scores nothing would be cut; then "
         "the mean is shown and called that. Over several pairs each pair weighs the same, however many seeds it has.",
         f"Intervals are 95 % percentile intervals of a bootstrap over seeds within each pair ({resamples:,} resamples, "
-        f"{FIGURE_RESAMPLES:,} for figures, seed {seed}); {ours if backend == 'wombet' else theirs} "
+        f"{FIGURE_RESAMPLES:,} for figures and for the further tables in CSV, seed {seed}); "
+        f"{ours if backend == 'wombet' else theirs} "
         f"Below {MIN_SEEDS_FOR_INTERVAL} seeds only points are shown. An interval without "
         "width, as of a probability of 1, says that all runs in hand agree, not that the next one must.",
         "Such intervals are too narrow with few seeds. The column coverage says how often a nominal 95 % interval held "

@@ -30,7 +30,7 @@ def test_the_permutation_test_is_exact_for_few_seeds(n):
         abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in itertools.product((-1, 1), repeat=n)
     ]
     expected = np.mean(np.array(flipped) >= abs(values.sum()) - 1e-12)
-    assert paired.permutation_p(differences(values), generator()) == expected
+    assert paired.permutation_p(differences(values)) == expected
 
 
 @pytest.mark.parametrize("n", [4, 6])
@@ -39,31 +39,41 @@ def test_the_permutation_test_equals_scipys_also_with_ties(n):
     theirs = scipy.stats.permutation_test(
         (values,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
     )
-    assert paired.permutation_p(differences(values), generator()) == pytest.approx(theirs.pvalue)
+    assert paired.permutation_p(differences(values)) == pytest.approx(theirs.pvalue)
 
 
 def test_equal_signs_of_six_reach_the_smallest_p_value_there_is():
-    assert paired.permutation_p(differences([0.1, 0.2, 0.1, 0.3, 0.2, 0.4]), generator()) == 2 / 64
+    assert paired.permutation_p(differences([0.1, 0.2, 0.1, 0.3, 0.2, 0.4])) == 2 / 64
     assert [paired.attainable(n) for n in (4, 5, 6)] == [False, False, True]
 
 
-def test_with_many_units_drawn_flips_agree_with_the_t_test():
+def test_with_many_units_the_p_value_is_that_of_drawn_flips_and_of_the_t_test():
     values = generator(1).normal(0.3, 1, 60)
-    drawn = paired.permutation_p(differences(values), generator())
-    assert drawn == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue, abs=0.01)
-    assert paired.permutation_p(differences(np.ones(40)), generator()) == 1 / (paired.FLIPS + 1)
+    found = paired.permutation_p(differences(values))
+    flips = 2.0 * generator(2).integers(0, 2, (100_000, 60)) - 1
+    assert found == pytest.approx((np.abs(flips @ values) >= abs(values.sum())).mean(), abs=0.002)
+    assert found == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+
+
+def test_the_grid_gives_what_enumeration_gives():
+    values = generator(3).normal(0.4, 1, 17)
+    signs = np.array(list(itertools.product((-1, 1), repeat=17)))
+    exact = (np.abs(signs @ values) >= abs(values.sum()) - 1e-12).mean()
+    assert paired.permutation_p(differences(values)) == pytest.approx(exact, rel=0.005)
+    assert paired.permutation_p(differences(np.ones(40))) == pytest.approx(2.0**-39)
+    assert paired.permutation_p(differences(np.zeros(40))) == 1.0
 
 
 def test_the_permutation_test_keeps_its_error_on_null_data():
     rng, trials = generator(2), 1000
-    rejected = sum(paired.permutation_p(differences(rng.normal(size=7)), rng) <= 0.05 for _ in range(trials))
+    rejected = sum(paired.permutation_p(differences(rng.normal(size=7))) <= 0.05 for _ in range(trials))
     # Of 128 flips 6 are as extreme: the attainable level just below 0.05 is 6/128.
     assert abs(rejected / trials - 6 / 128) < 3 * np.sqrt(0.047 * 0.953 / trials)
 
 
 def test_differences_on_one_dataset_are_flipped_together():
     values, units = [0.3, 0.2, 0.4, 0.1], ["x", "x", "y", "y"]
-    assert paired.permutation_p(differences(values, units=units), generator()) == 0.5
+    assert paired.permutation_p(differences(values, units=units)) == 0.5
     assert differences(values, units=units).n_units == 2
 
 
@@ -112,7 +122,7 @@ def test_holm_bounds_the_chance_of_any_false_rejection_on_null_data():
     rng, trials, family = generator(8), 400, 10
     any_false = any_false_unadjusted = 0
     for _ in range(trials):
-        p = [paired.permutation_p(differences(rng.normal(size=9)), rng) for _ in range(family)]
+        p = [paired.permutation_p(differences(rng.normal(size=9))) for _ in range(family)]
         any_false += bool((paired.holm(p) <= 0.05).any())
         any_false_unadjusted += min(p) <= 0.05
     assert any_false / trials <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)
