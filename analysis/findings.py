@@ -53,6 +53,8 @@ def seed_list(seeds: Iterable[int]) -> str:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    if frame.empty:
+        return []
     return [{str(key): value for key, value in record.items()} for record in frame.to_dict("records")]
 
 
@@ -72,7 +74,7 @@ def _states(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _damage(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
-    for cell in _records(cells):
+    for cell in _records(cells[cells["problems"].map(len) + cells["notes"].map(len) > 0]):
         for problem in cell["problems"]:
             yield Finding("damaged", where, f"seed {cell['seed']}: {problem}")
         for note in cell["notes"]:
@@ -86,7 +88,8 @@ def _evaluation_points(where: str, cells: pd.DataFrame, history: pd.DataFrame) -
     if len(grids) > 1:
         parts = [f"{seed_list(seeds)} at {len(grid)} points up to {max(grid):,}" for grid, seeds in grids.items()]
         yield Finding("evaluations", where, f"seeds were evaluated at different target steps ({'; '.join(parts)}).")
-    for cell in _records(cells[cells["usable"].astype(bool)]):
+    short = cells["usable"].astype(bool) & (cells["target_steps"] != cells["planned_target_steps"]).fillna(False)
+    for cell in _records(cells[short.astype(bool)]):
         reached, planned = cell["target_steps"], cell["planned_target_steps"]
         if pd.notna(planned) and 0 < reached != planned:
             message = f"seed {cell['seed']} ends at {reached:,} target steps instead of {planned:,}."
