@@ -1,9 +1,9 @@
 """What lies in a suite's part of a store that should not, and what its manifest's age leaves out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from analysis.findings import Finding
 from suites.store import Store
@@ -32,6 +32,39 @@ _NAMED = 5
 def store_findings(store: Store, manifest: dict[str, Any]) -> list[Finding]:
     """Return findings about an older manifest, and about files and folders that no run of ours wrote."""
     return [*_schema(manifest), *_foreign_folders(store, manifest), *_foreign_files(store, manifest)]
+
+
+class BandComparison(Protocol):
+    """A stored method beside a published band of returns, as the check of reference bands gives it."""
+
+    @property
+    def environment(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def mean(self) -> float | None: ...
+    @property
+    def lo(self) -> float | None: ...
+    @property
+    def hi(self) -> float | None: ...
+    @property
+    def verdict(self) -> str: ...
+
+
+def band_findings(comparisons: Iterable[BandComparison]) -> list[Finding]:
+    """Return a finding for every method whose mean return lies outside of its published band (verdict `fail`)."""
+    return [
+        Finding(
+            "bands",
+            f"{own.environment}, {own.method}",
+            f"the mean return {own.mean:,.0f} at {own.steps:,} steps is outside of the published band from "
+            f"{own.lo:,.0f} to {own.hi:,.0f}.",
+        )
+        for own in comparisons
+        if own.verdict == "fail"
+    ]
 
 
 def _schema(manifest: dict[str, Any]) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """A damaged, mixed or old store still loads, and the audit names each thing that is wrong with it."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from synthetic import SyntheticSuite, run_folders, write_store
 
+from analysis.audit import band_findings
 from analysis.load import load_suite
 from analysis.report import build_report
 from suites.store import Store
@@ -84,6 +86,18 @@ def test_runs_without_versions_are_counted(tmp_path):
     (run_folders(tmp_path, PAIR, "bc")[0] / "provenance.json").write_text("[]")
     assert found(load(tmp_path), "versions") == [
         "all runs: 1 finished runs do not say with which versions they were made."
+    ]
+
+
+def test_methods_outside_of_their_published_band_are_named():
+    rows = [
+        SimpleNamespace(
+            environment="Hopper-v5", method="sac", steps=100_000, mean=350.0, lo=800.0, hi=2000.0, verdict=verdict
+        )
+        for verdict in ("fail", "pass", "not comparable")
+    ]
+    assert [str(finding) for finding in band_findings(rows)] == [
+        "Hopper-v5, sac: the mean return 350 at 100,000 steps is outside of the published band from 800 to 2,000."
     ]
 
 
