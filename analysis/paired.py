@@ -147,7 +147,7 @@ def permutation_p(differences: Differences) -> float:
 
 def _all_signs(n: int) -> Array:
     bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-    return 2.0 * bits - 1
+    return (2.0 * bits - 1).astype(np.float64)
 
 
 def _convolved_p(steps: NDArray[np.int64]) -> float:
@@ -168,10 +168,10 @@ def _convolved_p(steps: NDArray[np.int64]) -> float:
 def holm(p_values: Sequence[float]) -> Array:
     """Return p-values adjusted for all of them together (Holm 1979); rejecting below alpha bounds the chance of any
     false rejection by alpha."""
-    p = np.asarray(p_values, dtype=float)
+    p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * (p.size - np.arange(p.size)))
-    adjusted = np.empty(p.size)
+    adjusted = np.empty(p.size, dtype=np.float64)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
 

@@ -194,6 +194,21 @@ def test_the_verb_prints_the_table_and_ends_with_the_path_of_the_page(tmp_path):
     assert "\x1b" not in result.stdout
 
 
+def test_rliables_own_bootstrap_can_be_chosen_and_is_named(tmp_path):
+    write_store(tmp_path, SyntheticSuite(methods=("sac", "bc")))
+    options = ("reacher-smoke", "--store", tmp_path, "--resamples", 1000)
+    assert run_report(*options, "--statistics", "rliable").exit_code == 0
+    page = tmp_path / "reports" / "reacher-smoke" / "report.html"
+    assert "drawn by rliable" in page.read_text()
+    assert "'rlible'" in str(run_report(*options, "--statistics", "rlible").exception)
+
+
+def test_the_further_tables_lie_beside_the_page(troubled):
+    names = {path.stem for path in (troubled.folder / "tables").glob("*.csv")}
+    assert {"aggregates", "improvement", "comparisons", "tally", "transfer", "budget", "noise"} <= names
+    assert {"failures", "ranking", "stability", "anchors"} <= names
+
+
 def test_the_verb_prints_json(tmp_path):
     suite = SyntheticSuite(methods=("sac", "bc"), todo={("bc", 4)}, failed={("sac", 2)})
     write_store(tmp_path, suite)
