@@ -1,5 +1,6 @@
 """A seeded, vectorised, stratified percentile bootstrap, and what its intervals are worth with few seeds."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,11 @@ from analysis.statistics import (
     trimmed,
     wins,
 )
+from wombet.errors import InputError
 
 CONFIDENCE = 0.95
 MIN_SEEDS_FOR_INTERVAL = 5
+MIN_RESAMPLES, MAX_RESAMPLES = 1000, 1_000_000
 _CHUNK = 4096
 
 # Share of nominal 95 % intervals that held the true value when drawing from 192 real SAC and 193 real TD3 runs on
@@ -60,6 +63,12 @@ class Estimate:
         return self.low is not None
 
 
+def check_resamples(resamples: int) -> None:
+    """Raise InputError for a number of resamples that is too small for an interval, or absurd."""
+    if not MIN_RESAMPLES <= resamples <= MAX_RESAMPLES:
+        raise InputError(f"resamples is {resamples}; give a number from {MIN_RESAMPLES:,} to {MAX_RESAMPLES:,}")
+
+
 def resample(scores: Scores, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
     """Draw how often each run enters each resample, (resamples, N), stratified by task.
 
@@ -75,7 +84,9 @@ def _resample_task(
 ) -> NDArray[np.int64]:
     size = task.values.size
     if task.n_datasets == size:
-        return rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+        # Counted run by run, so that a run's column is contiguous in memory, as the statistics go through them.
+        drawn = rng.integers(0, size, (size, resamples)) * resamples + np.arange(resamples)
+        return np.bincount(drawn.ravel(), minlength=size * resamples).reshape(size, resamples).T
     names = [name if name is not None else f"\0{index}" for index, name in enumerate(task.datasets)]
     clusters = tuple(sorted(set(names)))
     if clusters not in shared:
@@ -88,14 +99,22 @@ def _resample_task(
     return result
 
 
+def distributions(
+    statistics: Sequence[Statistic], scores: Scores, rng: np.random.Generator, resamples: int
+) -> list[Array]:
+    """Return the bootstrap distribution of each statistic, (resamples,), all on the same resamples."""
+    values, tasks = pool(scores)
+    parts: list[list[Array]] = [[] for _ in statistics]
+    for start in range(0, resamples, _CHUNK):
+        weights = balanced_weights(resample(scores, rng, min(_CHUNK, resamples - start)), tasks)
+        for own, statistic in zip(parts, statistics, strict=True):
+            own.append(statistic(values, weights, tasks))
+    return [np.concatenate(own) for own in parts]
+
+
 def distribution(statistic: Statistic, scores: Scores, rng: np.random.Generator, resamples: int) -> Array:
     """Return the bootstrap distribution of a statistic, (resamples,)."""
-    values, tasks = pool(scores)
-    parts = []
-    for start in range(0, resamples, _CHUNK):
-        drawn = resample(scores, rng, min(_CHUNK, resamples - start))
-        parts.append(statistic(values, balanced_weights(drawn, tasks), tasks))
-    return np.concatenate(parts)
+    return distributions([statistic], scores, rng, resamples)[0]
 
 
 def percentile_interval(samples: Array) -> tuple[Array, Array]:
@@ -110,25 +129,61 @@ def estimate(scores: Scores, statistic: Statistic, rng: np.random.Generator, res
 
     Asked for the IQM of fewer than 4 scores it returns what the trim leaves, the mean, and says so in the label.
     """
-    values, _ = pool(scores)
-    seeds = min(task.values.size for task in scores)
-    cut = trimmed(values.size) if statistic is iqm else 0
-    low = high = coverage = None
-    if seeds >= MIN_SEEDS_FOR_INTERVAL:
-        bounds = percentile_interval(distribution(statistic, scores, rng, resamples))
-        low, high = float(bounds[0]), float(bounds[1])
-        coverage = expected_coverage(seeds, len(scores), statistic)
+    return estimates(scores, [statistic], rng, resamples)[0]
+
+
+def estimates(
+    scores: Scores, statistics: Sequence[Statistic], rng: np.random.Generator, resamples: int
+) -> list[Estimate]:
+    """Return several statistics as `estimate` does, their intervals from the same resamples."""
+    bounds: list[tuple[float, float] | None] = [None] * len(statistics)
+    if enough_seeds(scores):
+        samples = np.stack(distributions(statistics, scores, rng, resamples), axis=1)
+        low, high = percentile_interval(samples)
+        bounds = list(zip(low.tolist(), high.tolist(), strict=True))
+    return [described(scores, statistic, own) for statistic, own in zip(statistics, bounds, strict=True)]
+
+
+def enough_seeds(scores: Scores) -> bool:
+    """Whether every task has seeds enough for an interval."""
+    return min(task.values.size for task in scores) >= MIN_SEEDS_FOR_INTERVAL
+
+
+def described(scores: Scores, statistic: Statistic, bounds: tuple[float, float] | None) -> Estimate:
+    """Return the point estimate of a statistic, with bounds found elsewhere and all that a reader must know of them."""
+    n_scores, seeds = sum(task.values.size for task in scores), min(task.values.size for task in scores)
+    cut = trimmed(n_scores) if statistic is iqm else 0
     return Estimate(
-        label=_label(statistic, values.size),
+        label=_label(statistic, n_scores),
         value=point(statistic, scores),
-        low=low,
-        high=high,
-        n_scores=values.size,
-        kept=values.size - 2 * cut,
+        low=bounds[0] if bounds else None,
+        high=bounds[1] if bounds else None,
+        n_scores=n_scores,
+        kept=n_scores - 2 * cut,
         seeds=seeds,
         units=min(task.n_datasets for task in scores),
-        expected_coverage=coverage,
+        expected_coverage=expected_coverage(seeds, len(scores), statistic) if bounds else None,
     )
+
+
+def estimate_series(
+    task: str,
+    values: Array,
+    datasets: tuple[str | None, ...],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    resamples: int,
+) -> list[Estimate]:
+    """Return a statistic at every point of the same runs, values (seeds, points), all on the same resamples."""
+    columns = [[TaskScores(task, column, datasets)] for column in values.T]
+    bounds: list[tuple[float, float] | None] = [None] * len(columns)
+    if enough_seeds(columns[0]):
+        weights = resample(columns[0], rng, resamples).astype(np.float64, order="F")
+        tasks = np.zeros(values.shape[0], dtype=np.int64)
+        samples = np.stack([statistic(column, weights, tasks) for column in values.T], axis=1)
+        low, high = percentile_interval(samples)
+        bounds = list(zip(low.tolist(), high.tolist(), strict=True))
+    return [described(scores, statistic, own) for scores, own in zip(columns, bounds, strict=True)]
 
 
 def _label(statistic: Statistic, n_scores: int) -> str:
@@ -140,23 +195,67 @@ def _label(statistic: Statistic, n_scores: int) -> str:
 def estimate_improvement(x: Scores, y: Scores, rng: np.random.Generator, resamples: int) -> Estimate:
     """Return the probability that a run of x beats a run of y, with its interval, both resampled independently."""
     check_same_tasks(x, y)
-    seeds = min(task.values.size for task in [*x, *y])
-    low = high = None
-    if seeds >= MIN_SEEDS_FOR_INTERVAL:
-        drawn_x, drawn_y = resample(x, rng, resamples), resample(y, rng, resamples)
-        total = np.zeros(resamples)
-        at_x = at_y = 0
-        for a, b in zip(x, y, strict=True):
-            weight_x = drawn_x[:, at_x : at_x + a.values.size]
-            weight_y = drawn_y[:, at_y : at_y + b.values.size]
-            won = np.einsum("bi,ij,bj->b", weight_x, wins(a.values, b.values), weight_y, optimize=True)
-            total += won / (weight_x.sum(axis=1) * weight_y.sum(axis=1))
-            at_x, at_y = at_x + a.values.size, at_y + b.values.size
-        bounds = percentile_interval(total / len(x))
-        low, high = float(bounds[0]), float(bounds[1])
-    n_scores = sum(task.values.size for task in [*x, *y])
-    value, units = probability_of_improvement(x, y), min(task.n_datasets for task in [*x, *y])
+    bounds = None
+    if enough_seeds([*x, *y]):
+        samples = _improvements(x, y, resample(x, rng, resamples), resample(y, rng, resamples))
+        low, high = percentile_interval(samples)
+        bounds = float(low), float(high)
+    return described_improvement(x, y, bounds)
+
+
+def described_improvement(x: Scores, y: Scores, bounds: tuple[float, float] | None) -> Estimate:
+    """Return the probability that a run of x beats a run of y, with bounds found elsewhere."""
+    low, high = bounds or (None, None)
+    both = [*x, *y]
+    n_scores, seeds = sum(task.values.size for task in both), min(task.values.size for task in both)
+    value, units = probability_of_improvement(x, y), min(task.n_datasets for task in both)
     return Estimate("probability of improvement", value, low, high, n_scores, n_scores, seeds, units, None)
+
+
+def improvement_matrix(
+    scores: Mapping[str, Scores], rng: np.random.Generator, resamples: int
+) -> dict[tuple[str, str], Estimate]:
+    """Return for every two methods (in the order given) the probability that a run of the first beats the second.
+
+    Each method's runs are resampled once for all its comparisons. For (b, a) take one minus the estimate of (a, b).
+    Raises InputError unless all methods have the same tasks in the same order.
+    """
+    names = list(scores)
+    pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
+    for a, b in pairs:
+        check_same_tasks(scores[a], scores[b])
+    parts: dict[tuple[str, str], list[Array]] = {pair: [] for pair in pairs if enough_seeds_of(scores, pair)}
+    for start in range(0, resamples if parts else 0, _CHUNK):
+        size = min(_CHUNK, resamples - start)
+        drawn = {name: resample(scores[name], rng, size) for name in names}
+        for (a, b), own in parts.items():
+            own.append(_improvements(scores[a], scores[b], drawn[a], drawn[b]))
+    found = {}
+    for a, b in pairs:
+        bounds = None
+        if (a, b) in parts:
+            low, high = percentile_interval(np.concatenate(parts[a, b]))
+            bounds = float(low), float(high)
+        found[a, b] = described_improvement(scores[a], scores[b], bounds)
+    return found
+
+
+def enough_seeds_of(scores: Mapping[str, Scores], names: Iterable[str]) -> bool:
+    """Whether every task of the named methods has seeds enough for an interval."""
+    return all(enough_seeds(scores[name]) for name in names)
+
+
+def _improvements(x: Scores, y: Scores, drawn_x: NDArray[np.int64], drawn_y: NDArray[np.int64]) -> Array:
+    """The share of won comparisons under each resample (B,); sums of halves are exact, so a matrix product is safe."""
+    total = np.zeros(drawn_x.shape[0])
+    at_x = at_y = 0
+    for a, b in zip(x, y, strict=True):
+        weight_x = drawn_x[:, at_x : at_x + a.values.size].astype(np.float64)
+        weight_y = drawn_y[:, at_y : at_y + b.values.size].astype(np.float64)
+        won = np.einsum("bj,bj->b", weight_x @ wins(a.values, b.values), weight_y)
+        total += won / (weight_x.sum(axis=1) * weight_y.sum(axis=1))
+        at_x, at_y = at_x + a.values.size, at_y + b.values.size
+    return total / len(x)
 
 
 def profile_band(

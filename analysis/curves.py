@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import Estimate, estimate
+from analysis.bootstrap import Estimate, estimate, estimate_series
 from analysis.load import SuiteResults, task_scores
 from analysis.statistics import Array, iqm
 from wombet.streams import Streams
@@ -79,17 +79,45 @@ def learning_curves(results: SuiteResults, pair: str, axis: Axis, seed: int, res
         points = evaluation_points(results.history(pair, method))
         if points.empty:
             continue
-        steps, estimates = [], []
-        for target_steps in sorted({int(number) for number in points["target_steps"]}):
-            rows = points[points["target_steps"] == target_steps]
-            scores = task_scores(pair, rows)
-            assert scores is not None
-            rng = Streams(seed, "curve").numpy(pair, method, target_steps)
-            estimates.append(estimate([scores], iqm, rng, resamples))
-            source_steps = float(rows["source_steps"].mean()) if axis == "total" else 0.0
-            steps.append(source_steps + target_steps)
-        curves.append(Curve(method, np.array(steps), tuple(estimates), flat=bool(points["target_steps"].max() == 0)))
+        rng = Streams(seed, "curve").numpy(pair, method)
+        curves.append(_curve(pair, method, points, axis, rng, resamples))
     return [_extended(curve, curves) for curve in curves]
+
+
+def on_axis(curves: list[Curve], results: SuiteResults, pair: str, axis: Axis) -> list[Curve]:
+    """Return curves against target steps with the same estimates on another axis."""
+    moved = []
+    for curve in curves:
+        points = evaluation_points(results.history(pair, curve.method))
+        moved.append(
+            Curve(curve.method, _positions(points, axis), curve.estimates[: 1 if curve.flat else None], curve.flat)
+        )
+    return [_extended(curve, moved) for curve in moved]
+
+
+def _curve(pair: str, method: str, points: pd.DataFrame, axis: Axis, rng: np.random.Generator, resamples: int) -> Curve:
+    scores = points.pivot(index="seed", columns="target_steps", values="score")
+    if scores.notna().to_numpy().all():
+        datasets = points.drop_duplicates("seed").sort_values("seed")["dataset"]
+        names = tuple(None if pd.isna(name) else str(name) for name in datasets)
+        estimates = estimate_series(pair, scores.to_numpy(), names, iqm, rng, resamples)
+    else:
+        estimates = []
+        for _, rows in points.groupby("target_steps"):
+            own = task_scores(pair, rows)
+            assert own is not None
+            estimates.append(estimate([own], iqm, rng, resamples))
+    flat = bool(points["target_steps"].max() == 0)
+    return Curve(method, _positions(points, axis), tuple(estimates), flat=flat)
+
+
+def _positions(points: pd.DataFrame, axis: Axis) -> Array:
+    """The mean steps of the seeds at every evaluation point, (P,)."""
+    groups = points.groupby("target_steps")
+    steps = np.unique(points["target_steps"].to_numpy(dtype=np.float64))
+    if axis == "target":
+        return steps
+    return steps + groups["source_steps"].mean().fillna(0).to_numpy(dtype=np.float64)
 
 
 def _extended(curve: Curve, curves: list[Curve]) -> Curve:

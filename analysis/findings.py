@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -23,14 +25,17 @@ class Finding:
 def findings_of(manifest: dict[str, Any], runs: pd.DataFrame, evaluations: pd.DataFrame) -> list[Finding]:
     """Return all findings about a suite's runs, grouped by kind, in the suite's order of pairs and methods."""
     found: list[Finding] = []
+    by_cell = dict(iter(runs.sort_values("seed").groupby(["pair", "method"])))
+    usable = evaluations[evaluations["usable"].astype(bool)]
+    histories = dict(iter(usable.groupby(["pair", "method"])))
     for pair in [entry["id"] for entry in manifest["pairs"]]:
         for method in manifest["methods"]:
-            cells = runs[(runs["pair"] == pair) & (runs["method"] == method)].sort_values("seed")
+            cells = by_cell.get((pair, method), runs.iloc[:0])
             where = f"{pair}, {method}"
             found.extend(_states(where, cells))
             found.extend(_damage(where, cells))
-            history = evaluations[(evaluations["pair"] == pair) & (evaluations["method"] == method)]
-            found.extend(_evaluation_points(where, cells, history))
+            found.extend(_evaluation_points(where, cells, histories.get((pair, method), usable.iloc[:0])))
+            found.extend(_few_seeds(where, cells))
     found.extend(_unequal_seeds(manifest, runs))
     found.extend(_mixed_datasets(runs))
     found.extend(_mixed_versions(runs))
@@ -48,6 +53,8 @@ def seed_list(seeds: Iterable[int]) -> str:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    if frame.empty:
+        return []
     return [{str(key): value for key, value in record.items()} for record in frame.to_dict("records")]
 
 
@@ -67,7 +74,7 @@ def _states(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _damage(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
-    for cell in _records(cells):
+    for cell in _records(cells[cells["problems"].map(len) + cells["notes"].map(len) > 0]):
         for problem in cell["problems"]:
             yield Finding("damaged", where, f"seed {cell['seed']}: {problem}")
         for note in cell["notes"]:
@@ -75,21 +82,28 @@ def _damage(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _evaluation_points(where: str, cells: pd.DataFrame, history: pd.DataFrame) -> Iterator[Finding]:
-    rows = history[history["usable"].astype(bool)]
     grids: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for seed in sorted(set(rows["seed"])):
-        grids[tuple(sorted(set(rows[rows["seed"] == seed]["target_steps"])))].append(int(seed))
+    for seed, steps in history.groupby("seed")["target_steps"]:
+        grids[tuple(sorted({int(number) for number in steps}))].append(int(str(seed)))
     if len(grids) > 1:
         parts = [f"{seed_list(seeds)} at {len(grid)} points up to {max(grid):,}" for grid, seeds in grids.items()]
         yield Finding("evaluations", where, f"seeds were evaluated at different target steps ({'; '.join(parts)}).")
-    for cell in _records(cells[cells["usable"].astype(bool)]):
+    short = cells["usable"].astype(bool) & (cells["target_steps"] != cells["planned_target_steps"]).fillna(False)
+    for cell in _records(cells[short.astype(bool)]):
         reached, planned = cell["target_steps"], cell["planned_target_steps"]
         if pd.notna(planned) and 0 < reached != planned:
             message = f"seed {cell['seed']} ends at {reached:,} target steps instead of {planned:,}."
             yield Finding("evaluations", where, message)
-    episodes = sorted(set(rows["episodes"]))
+    episodes = sorted(set(history["episodes"]))
     if len(episodes) > 1:
         yield Finding("evaluations", where, f"evaluations have different numbers of episodes ({episodes}).")
+
+
+def _few_seeds(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
+    number = int(cells["usable"].astype(bool).sum())
+    if 0 < number < MIN_SEEDS_FOR_INTERVAL:
+        only = "1 finished seed" if number == 1 else f"{number} finished seeds"
+        yield Finding("few seeds", where, f"{only}: points without intervals ({MIN_SEEDS_FOR_INTERVAL} are needed).")
 
 
 def _unequal_seeds(manifest: dict[str, Any], runs: pd.DataFrame) -> Iterator[Finding]:

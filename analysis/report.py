@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import figures, render, summary
-from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL, profile_band
-from analysis.curves import learning_curves
+from analysis.aggregates import Backend
+from analysis.bootstrap import MIN_SEEDS_FOR_INTERVAL, check_resamples, profile_band
+from analysis.curves import learning_curves, on_axis
+from analysis.frames import csv_of
 from analysis.load import SuiteResults, load_suite
+from analysis.numbers import number_tables
 from analysis.palette import method_styles
 from analysis.tables import Table, suite_tables
 from wombet.errors import InputError
@@ -19,7 +22,6 @@ from wombet.streams import Streams
 if TYPE_CHECKING:
     from suites.store import Store
 
-MIN_RESAMPLES, MAX_RESAMPLES = 1000, 1_000_000
 FIGURE_RESAMPLES = 2000
 
 
@@ -53,25 +55,34 @@ class Report:
         }
 
 
-def build_report(store: "Store", suite_name: str, out: Path, *, resamples: int = 10_000, seed: int = 0) -> Report:
+def build_report(
+    store: "Store",
+    suite_name: str,
+    out: Path,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    backend: Backend = "wombet",
+) -> Report:
     """Build the report of a suite in the folder `out` and return what was built.
 
     `resamples` is the number of bootstrap resamples of every interval in a table. Raises InputError if the store has no
     manifest of the suite, `out` is a file, or `resamples` is out of range.
     """
-    if not MIN_RESAMPLES <= resamples <= MAX_RESAMPLES:
-        raise InputError(f"resamples is {resamples}; give a number from {MIN_RESAMPLES:,} to {MAX_RESAMPLES:,}")
+    check_resamples(resamples)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out must name a folder for the report")
     results = load_suite(store, suite_name)
-    tables = suite_tables(results, seed, resamples)
+    tables = suite_tables(results, seed, resamples, backend)
     drawn = {pair: _pair_figures(results, tables, pair, seed) for pair in results.pairs}
     overall = _overall_figures(results, seed)
     for figure in [*overall, *(figure for group in drawn.values() for figure in group)]:
         for kind, data in figure.files.items():
             write_atomically(out / "figures" / f"{figure.name}.{kind}", data)
     _write_tables(out, results, tables)
-    context = _context(results, tables, drawn, overall, resamples, seed)
+    for name, frame in number_tables(results, seed, FIGURE_RESAMPLES, backend).items():
+        write_atomically(out / "tables" / f"{name}.csv", csv_of(frame))
+    context = _context(results, tables, drawn, overall, resamples, seed, backend)
     write_atomically(out / "report.md", _markdown(context))
     write_atomically(out / "report.html", _html(context))
     return Report(out, out / "report.html", results, tables)
@@ -86,8 +97,7 @@ def _write_tables(out: Path, results: SuiteResults, tables: list[Table]) -> None
         write_atomically(out / "tables" / f"{stem}-costs.tex", render.latex(table, "costs"))
     runs = results.runs.drop(columns=["versions", "problems", "notes"])
     write_atomically(out / "tables" / "runs.csv", runs.to_csv(index=False, lineterminator="\n"))
-    evaluations = results.evaluations.drop(columns=["returns"])
-    write_atomically(out / "tables" / "evaluations.csv", evaluations.to_csv(index=False, lineterminator="\n"))
+    write_atomically(out / "tables" / "evaluations.csv", results.evaluations.to_csv(index=False, lineterminator="\n"))
     write_atomically(out / "tables" / "results.json", pretty_json(rows))
 
 
@@ -100,7 +110,7 @@ def _pair_figures(results: SuiteResults, tables: list[Table], pair: str, seed: i
         return []
     stem = file_name(pair)
     target = learning_curves(results, pair, "target", seed, FIGURE_RESAMPLES)
-    total = learning_curves(results, pair, "total", seed, FIGURE_RESAMPLES)
+    total = on_axis(target, results, pair, "total")
     strips = [
         figures.Strip(row.method, present[row.method].values, row.final, row.failed)
         for row in table.rows
@@ -158,6 +168,7 @@ def _context(
     overall: list[Figure],
     resamples: int,
     seed: int,
+    backend: Backend,
 ) -> dict[str, Any]:
     manifest = results.manifest
     sections = []
@@ -178,7 +189,7 @@ def _context(
         "summary": summary.summary_sentences(tables, results.findings),
         "sections": sections,
         "colours": {method: style.colour for method, style in method_styles(results.methods).items()},
-        "reading": _how_to_read(resamples, seed),
+        "reading": _how_to_read(resamples, seed, backend),
         "legend": _column_meanings(tables),
         "findings": [asdict(finding) for finding in results.findings],
         "methods": _methods(results),
@@ -205,7 +216,9 @@ def _column_meanings(tables: list[Table]) -> list[tuple[str, str]]:
     return list(meanings.items())
 
 
-def _how_to_read(resamples: int, seed: int) -> list[str]:
+def _how_to_read(resamples: int, seed: int, backend: Backend) -> list[str]:
+    ours = "where runs share a generated dataset, datasets are drawn first and runs within them."
+    theirs = "drawn by rliable in the tables, which takes runs that share a generated dataset as independent."
     return [
         "The primary metric is the score of the last evaluation of each run, fixed before the runs; no checkpoint is "
         "chosen by its score. A score is the mean return of an evaluation's episodes divided by the horizon, so 1 is "
@@ -217,8 +230,9 @@ def _how_to_read(resamples: int, seed: int) -> list[str]:
         "are cut off (rounded down: of 5 seeds, one at each end). With fewer than 4 scores nothing would be cut; then "
         "the mean is shown and called that. Over several pairs each pair weighs the same, however many seeds it has.",
         f"Intervals are 95 % percentile intervals of a bootstrap over seeds within each pair ({resamples:,} resamples, "
-        f"{FIGURE_RESAMPLES:,} for figures, seed {seed}); where runs share a generated dataset, datasets are drawn "
-        f"first and runs within them. Below {MIN_SEEDS_FOR_INTERVAL} seeds only points are shown. An interval without "
+        f"{FIGURE_RESAMPLES:,} for figures and for the further tables in CSV, seed {seed}); "
+        f"{ours if backend == 'wombet' else theirs} "
+        f"Below {MIN_SEEDS_FOR_INTERVAL} seeds only points are shown. An interval without "
         "width, as of a probability of 1, says that all runs in hand agree, not that the next one must.",
         "Such intervals are too narrow with few seeds. The column coverage says how often a nominal 95 % interval held "
         "the true value for as many independent seeds in a measurement on real final scores; with shared datasets it "
@@ -249,7 +263,7 @@ def _settings(results: SuiteResults) -> list[tuple[str, str]]:
         ("suite", manifest["name"]),
         ("task pairs", ", ".join(f"{pair['id']} (horizon {pair['horizon']})" for pair in manifest["pairs"])),
         ("seeds per cell", str(manifest["seeds"])),
-        ("evaluations", f"{evaluation['count']} of {evaluation['episodes']} episodes each"),
+        ("evaluations", f"{evaluation.get('count', '?')} of {evaluation.get('episodes', '?')} episodes each"),
         *_budgets(manifest["budgets"]),
         *[(f"set: {name}", value) for name, value in _flattened(manifest["overrides"])],
     ]
@@ -258,7 +272,7 @@ def _settings(results: SuiteResults) -> list[tuple[str, str]]:
 def _budgets(budgets: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     """Return the budgets by method, or one line if all methods have the same."""
     by_method = _flattened(budgets)
-    if len({value for _, value in by_method}) == 1:
+    if by_method and len({value for _, value in by_method}) == 1:
         return [("budget of every method", by_method[0][1])]
     return [(f"budget: {name}", value) for name, value in by_method]
 

@@ -69,8 +69,9 @@ def balanced_weights(multiplicities: NDArray[np.int64], tasks: NDArray[np.int64]
     """
     n_scores, n_tasks = tasks.size, int(tasks.max()) + 1
     members = (tasks[:, None] == np.arange(n_tasks)).astype(np.float64)
-    totals = multiplicities @ members
-    return multiplicities * (n_scores / n_tasks / totals)[:, tasks]
+    counts = multiplicities.astype(np.float64, order="K")
+    scale = n_scores / n_tasks / (counts @ members)
+    return counts if (scale == 1).all() else counts * scale[:, tasks]
 
 
 def weighted_sums(weights: Array, values: Array) -> Array:
@@ -90,10 +91,13 @@ def iqm(values: Array, weights: Array, tasks: NDArray[np.int64]) -> Array:
     """Interquartile mean (B,): the mean of the middle half of the pooled weight; with N < 4 nothing is trimmed."""
     order = np.argsort(values, kind="stable")
     cut = trimmed(values.size)
-    upper = np.cumsum(weights[:, order], axis=1)
-    lower = upper - weights[:, order]
-    kept = np.clip(np.minimum(upper, values.size - cut) - np.maximum(lower, cut), 0.0, None)
-    return weighted_sums(kept, values[order]) / kept.sum(axis=1)
+    kept = weights.T[order]
+    np.cumsum(kept, axis=0, out=kept)
+    np.clip(kept, cut, values.size - cut, out=kept)
+    total = kept[-1] - cut
+    kept[1:] = np.diff(kept, axis=0)
+    kept[0] -= cut
+    return np.einsum("nb,n->b", kept, values[order]) / total
 
 
 def mean(values: Array, weights: Array, tasks: NDArray[np.int64]) -> Array:

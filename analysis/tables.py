@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.aggregates import Backend, estimates_by
 from analysis.bootstrap import Estimate, estimate, estimate_improvement
 from analysis.curves import at_target_steps, common_target_steps
 from analysis.load import SuiteResults, task_scores
@@ -54,20 +55,23 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def suite_tables(results: SuiteResults, seed: int, resamples: int) -> list[Table]:
-    """Return the table over all pairs, if there are several, and then the table of each pair."""
-    tables = [_table(results, [pair], seed, resamples) for pair in results.pairs]
-    return [_table(results, results.pairs, seed, resamples), *tables] if len(tables) > 1 else tables
+def suite_tables(results: SuiteResults, seed: int, resamples: int, backend: Backend = "wombet") -> list[Table]:
+    """Return the table over all pairs, if there are several, and then the table of each pair.
+
+    `backend` chooses whose bootstrap makes the intervals of final scores and of the probability of improvement.
+    """
+    tables = [_table(results, [pair], seed, resamples, backend) for pair in results.pairs]
+    return [_table(results, results.pairs, seed, resamples, backend), *tables] if len(tables) > 1 else tables
 
 
-def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int) -> Table:
+def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int, backend: Backend) -> Table:
     single = pairs[0] if len(pairs) == 1 else None
     steps = common_target_steps(results, single) if single else None
     reference = REFERENCE if REFERENCE in results.methods else None
     rows = []
     for method in results.methods:
         streams = Streams(seed, "table", single or "all pairs", method)
-        rows.append(_row(results, pairs, method, steps, reference, streams, resamples))
+        rows.append(_row(results, pairs, method, steps, reference, streams, resamples, backend))
     title = single or f"All task pairs ({len(pairs)})"
     return Table(title, single, len(pairs), steps, reference, tuple(rows))
 
@@ -80,6 +84,7 @@ def _row(
     reference: str | None,
     streams: Streams,
     resamples: int,
+    backend: Backend,
 ) -> Row:
     cells = results.runs[results.runs["pair"].isin(pairs) & (results.runs["method"] == method)]
     usable = cells[cells["usable"].astype(bool)]
@@ -96,13 +101,13 @@ def _row(
         failed=failed,
         missing=len(cells) - len(usable) - failed,
         pairs=len(scores),
-        final=estimate(scores, iqm, streams.numpy("final"), resamples) if scores else None,
+        final=estimates_by(backend, scores, [iqm], streams, "final", resamples)[0] if scores else None,
         mean=point(mean, scores) if scores else None,
         median=_median(scores),
         optimality_gap=point(optimality_gap, scores) if scores else None,
         mean_return=float(usable["mean_return"].mean()) if single and len(usable) else None,
         at_equal_steps=_at_equal_steps(results, pairs, method, steps, streams, resamples),
-        improvement=_improvement(results, pairs, method, reference, streams, resamples),
+        improvement=_improvement(results, pairs, method, reference, streams, resamples, backend),
         source_steps=_mean_or_none(usable["source_steps"]),
         target_steps=_mean_or_none(usable["target_steps"]),
         cpu_s=_mean_or_none(usable["cpu_s"]),
@@ -131,7 +136,13 @@ def _at_equal_steps(
 
 
 def _improvement(
-    results: SuiteResults, pairs: list[str], method: str, reference: str | None, streams: Streams, resamples: int
+    results: SuiteResults,
+    pairs: list[str],
+    method: str,
+    reference: str | None,
+    streams: Streams,
+    resamples: int,
+    backend: Backend,
 ) -> Estimate | None:
     if reference is None or method == reference:
         return None
@@ -139,7 +150,13 @@ def _improvement(
     shared = {scores.task for scores in ours} & {scores.task for scores in theirs}
     ours = [scores for scores in ours if scores.task in shared]
     theirs = [scores for scores in theirs if scores.task in shared]
-    return estimate_improvement(ours, theirs, streams.numpy("improvement"), resamples) if shared else None
+    if not shared:
+        return None
+    if backend == "rliable":
+        from analysis.rliable_backend import rliable_improvement
+
+        return rliable_improvement(ours, theirs, streams.integer("improvement"), resamples)
+    return estimate_improvement(ours, theirs, streams.numpy("improvement"), resamples)
 
 
 def _mean_or_none(column: "np.typing.ArrayLike") -> float | None:

@@ -1,23 +1,16 @@
 """From what was typed to a method's frozen config, with one clear sentence when it does not fit."""
 
 import dataclasses
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from wombet.errors import InputError
+from wombet.errors import nearest as nearest
 
 Config = TypeVar("Config")
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the nearest of `names`, or the list of all when none is near."""
-    known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
 def make_config(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:

@@ -9,7 +9,11 @@ import typer
 from wombet.errors import InputError
 
 COMMANDS = "wombet.commands"
-ORDER = ("list", "plan", "data", "run", "status", "retry", "report", "check", "new-baseline", "check-baseline")
+ORDER = (
+    *("list", "plan", "data", "run", "status", "retry", "check"),
+    *("report", "compare", "power", "decide", "export"),
+    *("new-baseline", "check-baseline"),
+)
 
 HELP = """Compare methods that move experience from a source task to a target task.
 

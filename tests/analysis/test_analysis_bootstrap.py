@@ -169,3 +169,29 @@ def test_expected_coverage_is_measured_or_interpolated():
 def test_interval_is_the_percentiles():
     low, high = percentile_interval(np.arange(1001.0))
     assert (low, high) == pytest.approx((25.0, 975.0))
+
+
+def bimodal(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Three runs in four near 1, the others near 0: what a method does that sometimes fails to learn."""
+    return rng.normal((rng.random(n) < 0.75).astype(float), 0.05)
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_coverage_on_a_bimodal_population_is_that_of_scipys_bootstrap(seeds):
+    trials, rng, held = 250, generator(13), 0
+    for _ in range(trials):
+        kwargs = {"method": "percentile", "n_resamples": 400, "rng": rng, "vectorized": True}
+        bounds = scipy.stats.bootstrap((bimodal(rng, seeds),), np.mean, **kwargs).confidence_interval
+        held += bounds.low <= 0.75 <= bounds.high
+    found = coverage(bimodal, 0.75, seeds, mean, trials)
+    assert abs(found - held / trials) < 3 * np.sqrt(2 * 0.8 * 0.2 / trials)
+
+
+@pytest.mark.parametrize("population", ["normal", "skewed", "bimodal"])
+def test_with_many_seeds_an_interval_holds_the_truth_as_often_as_it_says(population):
+    draws = {"normal": (lambda r, n: r.normal(size=n), 0.0), "skewed": (lambda r, n: r.exponential(size=n), 1.0)}
+    draw, truth = draws.get(population, (bimodal, 0.75))
+    trials = 400
+    found = coverage(draw, truth, 80, mean, trials)
+    # A percentile interval of 80 skewed draws still covers about one point less than 95 %.
+    assert abs(found - 0.945) < 3 * np.sqrt(0.95 * 0.05 / trials)

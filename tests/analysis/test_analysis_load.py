@@ -38,7 +38,8 @@ def test_a_row_is_what_the_run_recorded(tmp_path):
     assert row["mean_return"] == pytest.approx(np.mean(record["returns"]))
     assert row["score"] == pytest.approx(np.mean(record["returns"]) / 50)
     assert (row["target_steps"], row["source_steps"], row["updates"]) == (1800, 10_000, 2300)
-    assert row["returns"] == tuple(record["returns"])
+    assert results.episode_returns(row.name).tolist() == record["returns"]
+    assert row["return_std"] == pytest.approx(np.std(record["returns"], ddof=1))
     assert row["cpu_s"] == 8.5
 
 

@@ -13,7 +13,7 @@ import pytest
 from synthetic import SyntheticSuite, write_store
 from typer.testing import CliRunner
 
-from analysis.commands import report_command
+from analysis.commands.report import report_command
 from analysis.palette import method_styles
 from analysis.report import build_report, file_name
 from suites.store import Store
@@ -194,6 +194,21 @@ def test_the_verb_prints_the_table_and_ends_with_the_path_of_the_page(tmp_path):
     assert "\x1b" not in result.stdout
 
 
+def test_rliables_own_bootstrap_can_be_chosen_and_is_named(tmp_path):
+    write_store(tmp_path, SyntheticSuite(methods=("sac", "bc")))
+    options = ("reacher-smoke", "--store", tmp_path, "--resamples", 1000)
+    assert run_report(*options, "--statistics", "rliable").exit_code == 0
+    page = tmp_path / "reports" / "reacher-smoke" / "report.html"
+    assert "drawn by rliable" in page.read_text()
+    assert "'rlible'" in str(run_report(*options, "--statistics", "rlible").exception)
+
+
+def test_the_further_tables_lie_beside_the_page(troubled):
+    names = {path.stem for path in (troubled.folder / "tables").glob("*.csv")}
+    assert {"aggregates", "improvement", "comparisons", "tally", "transfer", "budget", "noise"} <= names
+    assert {"failures", "ranking", "stability", "anchors"} <= names
+
+
 def test_the_verb_prints_json(tmp_path):
     suite = SyntheticSuite(methods=("sac", "bc"), todo={("bc", 4)}, failed={("sac", 2)})
     write_store(tmp_path, suite)
@@ -201,7 +216,7 @@ def test_the_verb_prints_json(tmp_path):
     content = json.loads(result.stdout)
     assert content["suite"] == "reacher-smoke"
     assert [row["method"] for row in content["rows"]] == ["sac", "bc"]
-    assert {finding["kind"] for finding in content["findings"]} == {"not run", "failed"}
+    assert {finding["kind"] for finding in content["findings"]} == {"not run", "failed", "few seeds"}
     assert content["report"] == str(tmp_path / "here" / "report.html")
 
 
@@ -235,13 +250,17 @@ def imported(statement: str) -> set[str]:
 
 def test_naming_the_verb_imports_nothing_heavy():
     heavy = {"torch", "gymnasium", "mujoco", "d3rlpy", "pandas", "numpy", "scipy", "matplotlib", "rliable", "jinja2"}
-    assert imported("import analysis, analysis.commands") & heavy == set()
+    assert (
+        imported("import analysis, analysis.commands.report, analysis.commands.compare, analysis.commands.decide")
+        & heavy
+        == set()
+    )
 
 
 def test_making_a_report_needs_neither_torch_nor_a_simulator_nor_a_method(tmp_path):
     write_store(tmp_path, SyntheticSuite(seeds=2))
     loaded = imported(
-        "import contextlib, io, pathlib; from analysis.commands import report_command\n"
+        "import contextlib, io, pathlib; from analysis.commands.report import report_command\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"
         f"    report_command('reacher-smoke', pathlib.Path({str(tmp_path)!r}))"
     )

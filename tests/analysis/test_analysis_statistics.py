@@ -115,6 +115,10 @@ def test_below_five_seeds_there_is_a_point_and_no_interval():
     assert not estimate(uneven, iqm, np.random.default_rng(0), 1000).has_interval
 
 
-def test_source_holds_no_global_randomness():
+def test_no_source_but_the_one_that_drives_rliable_holds_global_randomness():
     folder = Path(statistics.__file__).parent
-    assert not [path.name for path in folder.glob("*.py") if "np.random.seed" in path.read_text()]
+    assert not [
+        path.name
+        for path in folder.glob("*.py")
+        if path.name != "rliable_backend.py" and "np.random.seed" in path.read_text()
+    ]

@@ -25,6 +25,9 @@ def report_command(
     resamples: Annotated[
         int, typer.Option("--resamples", help="Bootstrap resamples of every interval in a table.")
     ] = DEFAULT_RESAMPLES,
+    statistics: Annotated[
+        str, typer.Option("--statistics", help="Whose bootstrap: wombet (seeded, knows shared datasets) or rliable.")
+    ] = "wombet",
     json: JsonOption = False,
     set_: Annotated[
         list[str] | None,
@@ -40,18 +43,27 @@ def report_command(
     from suites.commands.options import console, manifest_name, print_json
     from suites.store import Store
 
-    report = make_report(Store(store), manifest_name(suite, set_), out, resamples=resamples)
+    report = make_report(Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics)
     if json:
         print_json(report.as_json())
     else:
         print_report(report, console())
 
 
-def make_report(store: "Store", name: str, out: Path | None = None, *, resamples: int = DEFAULT_RESAMPLES) -> "Report":
+def make_report(
+    store: "Store",
+    name: str,
+    out: Path | None = None,
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    statistics: str = "wombet",
+) -> "Report":
     """Build the report of a suite under its manifest's name; raises InputError if the store has no such manifest."""
+    from analysis.aggregates import check_backend
     from analysis.report import build_report
 
-    return build_report(store, name, out or store.root / "reports" / name, resamples=resamples)
+    backend = check_backend(statistics)
+    return build_report(store, name, out or store.root / "reports" / name, resamples=resamples, backend=backend)
 
 
 def print_report(report: "Report", console: "Console") -> None:

@@ -1,0 +1,97 @@
+"""The two returns between which a task's scores are normalised, and where each was measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suites.tasks.anchors import Anchor, read_anchors
+
+RANDOM, FROM_SCRATCH = "random", "sac"
+"""The methods of a suite whose final returns serve where no anchor was measured beforehand."""
+
+
+@dataclass(frozen=True)
+class PairAnchors:
+    """Mean returns of a policy that has learnt nothing (`low`) and of one that has learnt from scratch (`high`).
+
+    `low_source` and `high_source` say in words how each was measured.
+    """
+
+    pair: str
+    horizon: int
+    low: float
+    high: float
+    low_source: str
+    high_source: str
+
+    def normalise(self, mean_return: Any) -> Any:
+        """Return a return or an array of returns on the scale where `low` is 0 and `high` is 1."""
+        return (mean_return - self.low) / (self.high - self.low)
+
+    def normalise_spread(self, spread: Any) -> Any:
+        """Return a standard deviation of returns on the normalised scale: divided by the range, never shifted."""
+        return spread / (self.high - self.low)
+
+    def score_at(self, share: float) -> float:
+        """Return the score (return divided by the horizon) at a share of the way from `low` to `high`."""
+        return (self.low + share * (self.high - self.low)) / self.horizon
+
+
+def pair_anchors(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, PairAnchors]:
+    """Return the anchors of every pair that has both; a pair without them has no normalised scores.
+
+    The low one is the random policy of `suites/anchors.toml` where that measured the very same task (fingerprint and
+    horizon), else the suite's own row `random`. The high one is the suite's row `sac`, the mean return of the last
+    evaluation, as long as it lies above the low one.
+    """
+    measured = read_anchors()
+    found = {}
+    for pair in manifest["pairs"]:
+        low, low_source = _low(pair, measured, runs)
+        high, high_source = _row(pair["id"], FROM_SCRATCH, runs)
+        if np.isfinite(low) and np.isfinite(high) and high > low:
+            found[pair["id"]] = PairAnchors(pair["id"], pair["horizon"], low, high, low_source, high_source)
+    return found
+
+
+def random_scores(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, float]:
+    """Return the random policy's score in every pair for which it is known."""
+    measured = read_anchors()
+    low = {pair["id"]: (_low(pair, measured, runs)[0], pair["horizon"]) for pair in manifest["pairs"]}
+    return {name: value / horizon for name, (value, horizon) in low.items() if np.isfinite(value)}
+
+
+def with_normalised(frame: pd.DataFrame, anchors: Mapping[str, PairAnchors]) -> pd.DataFrame:
+    """Return a frame with `mean_return` and `return_std` by pair, and with both normalised; NaN without anchors."""
+    low = frame["pair"].map({name: own.low for name, own in anchors.items()}).astype(float)
+    span = frame["pair"].map({name: own.high - own.low for name, own in anchors.items()}).astype(float)
+    return frame.assign(normalised=(frame["mean_return"] - low) / span, normalised_std=frame["return_std"] / span)
+
+
+def anchor_table(anchors: Mapping[str, PairAnchors]) -> pd.DataFrame:
+    """Return the anchors with their sources, one row a pair."""
+    columns = ["pair", "horizon", "low", "high", "low_source", "high_source"]
+    return pd.DataFrame([[getattr(own, name) for name in columns] for own in anchors.values()], columns=columns)
+
+
+def _low(pair: dict[str, Any], measured: Mapping[str, Anchor], runs: pd.DataFrame) -> tuple[float, str]:
+    fingerprint = str(pair.get("target_fingerprint", ""))
+    for name, anchor in measured.items():
+        if anchor.fingerprint == fingerprint and anchor.horizon == pair["horizon"]:
+            source = (
+                f"random policy, {anchor.episodes} episodes of {name}, seed {anchor.seed}, mujoco {anchor.mujoco}, "
+                f"gymnasium {anchor.gymnasium}"
+            )
+            return anchor.random_mean, source
+    return _row(pair["id"], RANDOM, runs)
+
+
+def _row(pair: str, method: str, runs: pd.DataFrame) -> tuple[float, str]:
+    own = runs[(runs["pair"] == pair) & (runs["method"] == method) & runs["usable"].astype(bool)]
+    if own.empty:
+        return float("nan"), ""
+    steps = int(own["target_steps"].max())
+    return float(own["mean_return"].mean()), f"{method} of this suite, {len(own)} seeds, {steps:,} target steps"

@@ -1,0 +1,1 @@
+"""The verbs of the analysis. Nothing heavy is imported until one runs."""
