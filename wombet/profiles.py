@@ -21,6 +21,8 @@ MBPO_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
 """Weight decay of the five layers in MBPO and MOPO."""
 OFF_POLICY_EPISODES = 2
 """One of uniform and one of coloured random actions: enough rows to rank errors by, and no more of the budget."""
+CANDIDATE_ROWS = (20_000, 60_000, 500_000)
+"""Rows of guided candidates, however long their trajectories: learners of all families are fed about as many."""
 NAMES = (*SIZES, "smoke")
 
 
@@ -46,7 +48,7 @@ _FAMILIES = {
     "cartpole": _Family((8_000, 10_000, 20_000), 20, 1.0, 50, learning_rate=1e-3),
     "pusher": _Family((20_000, 30_000, 200_000), 15, 2.0, 50),
     "halfcheetah": _Family((25_000, 50_000, 200_000), 15, 1.0, 100),
-    "swimmer": _Family((25_000, 50_000, 200_000), 25, 0.5, 100),
+    "swimmer": _Family((25_000, 50_000, 200_000), 25, 0.5, 25),
     "hopper": _Family((30_000, 100_000, 300_000), 30, 1.0, 25, guided_horizon=3, target_entropy_scale=0.5),
     "walker2d": _Family((30_000, 100_000, 300_000), 16, 1.0, 50, guided_horizon=4, target_entropy_scale=0.5),
     "ant": _Family((50_000, 100_000, 300_000), 15, 0.5, 50, guided_horizon=4, target_entropy_scale=0.5),
@@ -70,13 +72,14 @@ def profile(family: str, name: str, collection: str, rollouts: str, horizon: int
     if name == "smoke":
         return _smoke(profile(family, "quick", collection, rollouts, horizon))
     settings, size = _FAMILIES.get(family, _OTHER), SIZES.index(name)
-    counts = _guided_counts(size, horizon) if collection == "guided" else _pure_counts(family, size, horizon)
+    steps = min(settings.trajectory_steps, horizon)
+    counts = _guided_counts(size, horizon, steps) if collection == "guided" else _pure_counts(family, size, horizon)
     parts: dict[str, Any] = {
         "max_episode_steps": horizon,
         "off_policy_steps": OFF_POLICY_EPISODES * horizon,
         "collection": collection,
         "rollouts": rollouts,
-        "trajectory_steps": min(settings.trajectory_steps, horizon),
+        "trajectory_steps": steps,
         "calibration_steps": min(50, settings.trajectory_steps, horizon),
         "agent_steps": settings.agent_steps[size] if collection == "guided" else 0,
         "world_model": _world_model(family, size, counts.pop("fit_steps")),
@@ -112,12 +115,12 @@ def _pure_counts(family: str, size: int, horizon: int) -> dict[str, int]:
     }
 
 
-def _guided_counts(size: int, horizon: int) -> dict[str, int]:
+def _guided_counts(size: int, horizon: int, trajectory_steps: int) -> dict[str, int]:
     return {
         "random_steps": max(1, round((2000, 5000, 10_000)[size] / horizon)) * horizon,
         "planned_episodes": 8,
         "refits": (1, 2, 3)[size],
-        "n_trajectories": (200, 600, 5000)[size],
+        "n_trajectories": CANDIDATE_ROWS[size] // trajectory_steps,
         "fit_steps": (5000, 7500, 20_000)[size],
     }
 

@@ -1,8 +1,6 @@
 """`wombet check`: is the store sound, and do its runs of native tasks reach what was published?"""
 
 import dataclasses
-import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +10,13 @@ from suites.commands.options import DEFAULT_STORE, JsonOption, console, print_js
 
 if TYPE_CHECKING:
     from suites.bands import Comparison
+    from suites.integrity import Finding
     from suites.store import StoredRun
 
+DAMAGE = ("damaged", "missing", "inconsistent")
+"""Findings that make a store unsound; the other kinds are worth knowing."""
+DAMAGE = ("damaged", "missing", "inconsistent")
+"""Findings that make a store unsound; the other kinds are worth knowing."""
 StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder that holds datasets and runs.")]
 
 
@@ -24,27 +27,22 @@ def check_command(store: StoreArgument = DEFAULT_STORE, json: JsonOption = False
     failed.
     """
     from suites.bands import compare_with_bands, read_bands
+    from suites.integrity import check_store
     from suites.store import Store
 
     opened = Store(store)
     opened.require()
-    damage = damage_of(store)
+    findings = check_store(store)
+    damage = [finding for finding in findings if finding.kind in DAMAGE]
     runs = list(opened.scan())
     comparisons = compare_with_bands(runs, read_bands(), _defaults(runs))
     if json:
-        print_json({"damage": damage, "comparisons": [dataclasses.asdict(each) for each in comparisons]})
+        found, compared = ([dataclasses.asdict(each) for each in rows] for rows in (findings, comparisons))
+        print_json({"findings": found, "comparisons": compared})
     else:
-        _print(damage, comparisons)
+        _print(findings, comparisons)
     if damage or any(each.verdict == "fail" for each in comparisons):
         raise typer.Exit(1)
-
-
-def damage_of(store: Path) -> list[str]:
-    """What `suites.integrity.check_store` finds, a sentence each."""
-    # INTEGRITY: the one call site; a plain import once suites/integrity.py is part of the tree.
-    if importlib.util.find_spec("suites.integrity") is None:
-        return []
-    return [str(finding) for finding in importlib.import_module("suites.integrity").check_store(store)]
 
 
 def _defaults(runs: "list[StoredRun]") -> dict[str, dict[str, Any]]:
@@ -56,12 +54,14 @@ def _defaults(runs: "list[StoredRun]") -> dict[str, dict[str, Any]]:
     return {name: config_dict(method(name).Config()) for name in sorted(names & set(method_names()))}
 
 
-def _print(damage: list[str], comparisons: "list[Comparison]") -> None:
+def _print(findings: "list[Finding]", comparisons: "list[Comparison]") -> None:
     from rich.table import Table
 
     out = console()
-    for sentence in damage:
-        out.print(f"damaged: {sentence}", markup=False, soft_wrap=True)
+    for each in findings:
+        out.print(f"{each.kind}: {each.where}: {each.sentence}", markup=False, soft_wrap=True)
+    if not findings:
+        out.print("Every run folder and dataset is whole.")
     if not comparisons:
         out.print("The store has no finished run of a native task, so there is nothing to compare with publications.")
         return
