@@ -58,8 +58,8 @@ def _print(findings: "list[Finding]", comparisons: "list[Comparison]") -> None:
     from rich.table import Table
 
     out = console()
-    for each in findings:
-        out.print(f"{each.kind}: {each.where}: {each.sentence}", markup=False, soft_wrap=True)
+    for finding in findings:
+        out.print(f"{finding.kind}: {finding.where}: {finding.sentence}", markup=False, soft_wrap=True)
     if not findings:
         out.print("Every run folder and dataset is whole.")
     if not comparisons:
