@@ -36,7 +36,7 @@ def test_the_example_package_is_installed_and_compared_with_the_readmes_commands
 def test_every_suite_and_verb_that_the_readme_names_exists() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     verbs = set(pyproject["project"]["entry-points"]["wombet.commands"])
-    named = set(re.findall(r"`wombet (\w+)", README)) | set(re.findall(r"\.venv/bin/wombet (\w+)", README))
+    named = set(re.findall(r"`wombet ([\w-]+)", README)) | set(re.findall(r"\.venv/bin/wombet ([\w-]+)", README))
     assert named <= verbs
     for target in re.findall(r"(?:`|^|cpu )make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
