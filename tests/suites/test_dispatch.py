@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from suites.dispatch import Event, check_workers, dispatch
+from suites.dispatch import Event, _Plan, check_workers, dispatch
 from suites.matrix import available_cores
 from suites.store import Rows, Store
 from suites.worker import StopRequest
@@ -47,6 +48,15 @@ def test_the_same_command_again_does_nothing(store: Store) -> None:
     summary = dispatch(runs, store, executor="inline", on_event=events.append)
     assert summary.counts == {"skipped": 2}
     assert events == []
+
+
+def test_jobs_take_the_gpus_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    runs = [cells.cell("probe", seed=seed) for seed in range(3)]
+    jobs = _Plan(runs, [], store, {"device": "cuda", "checkpoint_seconds": 60.0}).ready
+    assert [job.task["options"]["device"] for job in jobs] == ["cuda:0", "cuda:1", "cuda:0"]
+    named = _Plan(runs, [], store, {"device": "cuda:1", "checkpoint_seconds": 60.0}).ready
+    assert [job.task["options"]["device"] for job in named] == ["cuda:1"] * 3
 
 
 def test_a_failed_dataset_blocks_its_own_runs_only(tmp_path: Path) -> None:
