@@ -1,5 +1,6 @@
 """`wombet data`: build, show, diagnose, verify and exchange the generated datasets."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from suites.commands.options import (
     open_matrix,
     print_json,
 )
+from wombet.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,17 +105,24 @@ def diagnose(
 
     What the planner really earns against the random policy, the source agent and the source data; how true imagined
     rows are; where the penalised model return is a lower bound. Data and card stay as they are. Ends with one table
-    over all datasets.
+    over all datasets; datasets that are not built are named, and make the exit code 1.
     """
     from suites.commands.data_card import print_diagnosis
     from suites.commands.data_summary import summary_table
+    from suites.datasets import is_built
     from suites.diagnosis import diagnose_dataset
     from suites.store import Store
     from wombet.process import prepare_process
 
     prepare_process()
     place, out, found = Store(store), console(), {}
-    for recipe in _chosen(open_matrix(suite, set_).recipes, dataset):
+    chosen = _chosen(open_matrix(suite, set_).recipes, dataset)
+    missing = [recipe.id for recipe in chosen if not is_built(place, recipe)]
+    if len(missing) == len(chosen):
+        raise InputError(
+            f"no dataset of suite {suite} is built in {store}; build them with `wombet data build {suite}`"
+        )
+    for recipe in (recipe for recipe in chosen if recipe.id not in missing):
         found[recipe.id], new = diagnose_dataset(recipe, place, starts, again)
         if not json:
             told = "" if new else " (diagnosed before; --again measures again)"
@@ -123,6 +132,9 @@ def diagnose(
         print_json(found)
     else:
         out.print(summary_table(found))
+    if missing:
+        print(f"not built, so not measured: {', '.join(missing)}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @data_commands.command()
@@ -153,7 +165,6 @@ def verify_built(recipes: "list[DatasetRecipe]", store: "Store") -> None:
 
 def _chosen(recipes: "list[DatasetRecipe]", wanted: str | None) -> "list[DatasetRecipe]":
     from baselines.config import nearest
-    from wombet.errors import InputError
 
     chosen = [recipe for recipe in recipes if wanted is None or recipe.id.startswith(wanted)]
     if not recipes:

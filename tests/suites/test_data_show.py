@@ -1,6 +1,7 @@
 """`wombet data show` and `diagnose` as a person meets them, and the figure."""
 
 import json
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,22 @@ def test_json_has_card_and_diagnosis(wombet: Program, suite: tuple[Path, Path], 
     assert found == {name: load_card(Store(suite[1]).dataset_folder(name)) for name in names}
     assert told[names[0]]["dataset"] == names[0]
     assert told[names[1]] is None
+
+
+def test_diagnose_measures_what_is_built_and_names_what_is_not(
+    wombet: Program, suite: tuple[Path, Path], names: tuple[str, str], tmp_path: Path
+) -> None:
+    partial = tmp_path / "store"
+    shutil.copytree(suite[1], partial)
+    shutil.rmtree(partial / "datasets" / names[1])
+    code, out, err = wombet("data", "diagnose", suite[0], "--store", partial, "--starts", STARTS)
+    assert code == 1
+    assert names[0] in out
+    assert err == f"not built, so not measured: {names[1]}\n"
+    shutil.rmtree(partial / "datasets" / names[0])
+    code, _, err = wombet("data", "diagnose", suite[0], "--store", partial)
+    assert code == 2
+    assert "wombet data build" in err
 
 
 def test_diagnose_tells_what_it_measured_or_had_measured(
