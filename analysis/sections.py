@@ -126,8 +126,8 @@ def data_section(artefacts: Artefacts, anchors: Anchors) -> Section:
                 "lower-bounds",
                 "Is the penalised return a lower bound?",
                 "Share of planned trajectories whose real return is at least the model's penalised one, in closed "
-                "loop, as the penalty varies. The share goes to one as the penalty grows, whatever the model, so it is to "
-                "be read with the mean slack (real minus promised) and with what it then earned (true return).",
+                "loop, as the penalty varies. It goes to one as the penalty grows, whatever the model, so it is to be "
+                "read with the mean slack (real minus promised) and with what the plan then earned (true return).",
             ),
             (
                 artefacts.calibration,
