@@ -50,8 +50,7 @@ def read_artefacts(store: Store, results: SuiteResults) -> Artefacts:
             calibration.append(_calibration(name, found))
             sentences[name] = [str(sentence) for sentence in _at(found, "theory", "sentences") or []]
         notes += [f"{name}: {problem}" for problem in problems]
-    frames = (pd.DataFrame(rows) for rows in (datasets, bounds, calibration))
-    return Artefacts(*frames, sentences, tuple(notes))
+    return Artefacts(pd.DataFrame(datasets), pd.DataFrame(bounds), pd.DataFrame(calibration), sentences, tuple(notes))
 
 
 def _dataset(name: str, card: Json, attempts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def check_band(name: str) -> Band:
     """Return the name of a band as such; raises InputError for another."""
     for band in get_args(Band):
         if name == band:
-            return band  # type: ignore[no-any-return]
+            return band
     raise InputError(f"--band is {name!r}{nearest(name, get_args(Band))}; std is the paper's, ci a 95 % interval")
 
 
@@ -129,7 +129,8 @@ def _interval(
 
 def _spread(points: pd.DataFrame) -> tuple[Array, tuple[Array, Array] | None]:
     by_steps = points.groupby("target_steps")["score"]
-    mean, std = by_steps.mean().to_numpy(dtype=np.float64), by_steps.std(ddof=1).to_numpy(dtype=np.float64)
+    mean = np.asarray(by_steps.mean(), dtype=np.float64)
+    std = np.asarray(by_steps.std(ddof=1), dtype=np.float64)
     return mean, (mean - std, mean + std) if np.isfinite(std).all() else None
 
 
@@ -139,7 +140,8 @@ def _positions(points: pd.DataFrame, axis: Axis) -> Array:
     if axis == "target":
         return steps
     columns = {"total": "source_steps", "updates": "updates", "cpu": "cpu_s"}
-    spent = points[columns[axis]].astype(float).groupby(points["target_steps"]).mean().to_numpy(dtype=np.float64)
+    costs = points[columns[axis]].astype(float).groupby(points["target_steps"]).mean()
+    spent = np.asarray(costs, dtype=np.float64)
     return steps + np.nan_to_num(spent) if axis == "total" else spent
 
 

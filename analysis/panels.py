@@ -39,7 +39,7 @@ def check_form(name: str, results: SuiteResults) -> Form:
         return suite_form(results)
     for form in get_args(Form):
         if name == form:
-            return form  # type: ignore[no-any-return]
+            return form
     raise InputError(f"--form is {name!r}{nearest(name, ['auto', *get_args(Form)])}")
 
 

@@ -50,7 +50,8 @@ class Traces:
             part = own[(own["method"] == method) & own[quantity].notna()]
             if len(part) and part[SHARE].max() > 0:
                 by_steps = part.groupby("target_steps")[quantity]
-                mean, std = (values.to_numpy(dtype=np.float64) for values in (by_steps.mean(), by_steps.std(ddof=1)))
+                mean = np.asarray(by_steps.mean(), dtype=np.float64)
+                std = np.asarray(by_steps.std(ddof=1), dtype=np.float64)
                 band = (mean - std, mean + std) if np.isfinite(std).all() else None
                 steps = np.array(sorted(set(part["target_steps"])), dtype=np.float64)
                 found.append(Curve(method, steps, mean, band, flat=False))

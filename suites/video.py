@@ -4,6 +4,7 @@ import io
 import math
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,10 @@ def check_video(path: Path, size: int) -> None:
         raise InputError(f"{path} ends in {path.suffix or 'nothing'!r}; a video ends in {' or '.join(KINDS)}")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"--size is {size}; it must be from {SIZES[0]} to {SIZES[1]} pixels")
-    if path.suffix == ".mp4":
-        try:
-            import imageio_ffmpeg  # noqa: F401
-        except ImportError as error:
-            raise InputError(
-                f"{path} needs a video encoder that is not installed; `pip install imageio-ffmpeg`, or write a .gif"
-            ) from error
+    if path.suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
+        raise InputError(
+            f"{path} needs a video encoder that is not installed; `pip install imageio-ffmpeg`, or write a .gif"
+        )
 
 
 def film(spec: RunSpec, adapter: Adapter, folder: Path, episode: int, size: int) -> Film:
