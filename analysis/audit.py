@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.findings import Finding
+from analysis.published import band_comparisons
 from suites.store import Store
 
 SCHEMA = 1
@@ -30,8 +31,13 @@ _NAMED = 5
 
 
 def store_findings(store: Store, manifest: dict[str, Any]) -> list[Finding]:
-    """Return findings about an older manifest, and about files and folders that no run of ours wrote."""
-    return [*_schema(manifest), *_foreign_folders(store, manifest), *_foreign_files(store, manifest)]
+    """Return findings about an older manifest, about returns outside of published bands, and about foreign files."""
+    return [
+        *_schema(manifest),
+        *band_findings(band_comparisons(store, manifest)),
+        *_foreign_folders(store, manifest),
+        *_foreign_files(store, manifest),
+    ]
 
 
 class BandComparison(Protocol):

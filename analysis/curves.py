@@ -1,56 +1,59 @@
-"""Sample-efficiency curves: the score of a method's runs at every evaluation point."""
+"""Learning curves: the score of a method's runs at every evaluation point, against what it cost to get there."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import Estimate, estimate, estimate_series
+from analysis.bootstrap import estimate, estimate_series
 from analysis.load import SuiteResults, task_scores
 from analysis.statistics import Array, iqm
+from wombet.errors import InputError, nearest
 from wombet.streams import Streams
 
-Axis = Literal["target", "total"]
+Axis = Literal["target", "total", "updates", "cpu"]
+Band = Literal["ci", "std"]
+AXIS_LABELS: dict[Axis, str] = {
+    "target": "target steps",
+    "total": "source + target steps",
+    "updates": "gradient updates",
+    "cpu": "CPU seconds",
+}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's score against steps, one estimate per evaluation point (P,).
+    """A method's score at its evaluation points: steps and values (P,), and the lower and upper ends of a band.
 
-    `steps` are target steps, or source and target steps together. `flat` says that the method never trains online:
-    its one evaluation holds for every number of target steps, and the curve is that level over the others' range.
+    `steps` are in the unit of the axis. There is no band where some point has too few seeds for one. `flat` says that
+    the method never trains online: its one evaluation holds for every number of target steps, and the curve is that
+    level from what it cost to the end of the others.
     """
 
     method: str
     steps: Array
-    estimates: tuple[Estimate, ...]
+    values: Array
+    band: tuple[Array, Array] | None
     flat: bool
 
-    @property
-    def values(self) -> Array:
-        """Point estimates (P,)."""
-        return np.array([point.value for point in self.estimates])
 
-    @property
-    def band(self) -> tuple[Array, Array] | None:
-        """Lower and upper ends of the intervals (P,), or None where some point has too few seeds for one."""
-        if not all(point.has_interval for point in self.estimates):
-            return None
-        return (
-            np.array([point.low for point in self.estimates], dtype=float),
-            np.array([point.high for point in self.estimates], dtype=float),
-        )
+def check_band(name: str) -> Band:
+    """Return the name of a band as such; raises InputError for another."""
+    for band in get_args(Band):
+        if name == band:
+            return band
+    raise InputError(f"--band is {name!r}{nearest(name, get_args(Band))}; std is the paper's, ci a 95 % interval")
 
 
 def evaluation_points(history: pd.DataFrame) -> pd.DataFrame:
     """Return every seed's last evaluation at each number of target steps: at 0, what online training starts from."""
-    return history.groupby(["seed", "target_steps"], as_index=False).tail(1)
+    return history.drop_duplicates(["seed", "target_steps"], keep="last")
 
 
 def at_target_steps(history: pd.DataFrame, steps: int) -> pd.DataFrame:
     """Return for every seed its last evaluation with at most `steps` target steps, so that none has more experience."""
-    return history[history["target_steps"] <= steps].groupby("seed", as_index=False).tail(1)
+    return history[history["target_steps"] <= steps].drop_duplicates("seed", keep="last")
 
 
 def common_target_steps(results: SuiteResults, pair: str) -> int | None:
@@ -61,41 +64,51 @@ def common_target_steps(results: SuiteResults, pair: str) -> int | None:
     grids = []
     for method in results.methods:
         history = results.history(pair, method)
-        for run in sorted(set(history["seed"])):
-            grid = {int(steps) for steps in history[history["seed"] == run]["target_steps"]}
+        for _, steps in history.groupby("seed")["target_steps"]:
+            grid = {int(number) for number in steps}
             if max(grid) > 0:
                 grids.append(grid)
     return max(set.intersection(*grids), default=0) if grids else None
 
 
-def learning_curves(results: SuiteResults, pair: str, axis: Axis, seed: int, resamples: int) -> list[Curve]:
+def learning_curves(
+    results: SuiteResults, pair: str, axis: Axis, seed: int, resamples: int, band: Band = "ci"
+) -> list[Curve]:
     """Return the curve of every method of a pair that has a usable run, in the suite's order.
 
-    Estimates are the IQM over seeds (the mean below 4) with 95 % intervals from 5 seeds on. On the axis `total` a point
-    lies at the mean source steps of its seeds plus its target steps.
+    With the band `ci`, values are the IQM over seeds (the mean below 4) with 95 % intervals from 5 seeds on; with `std`
+    the mean, and one standard deviation over seeds to either side from 2 seeds on. On another axis than `target` a
+    point lies at the mean of what its seeds had cost by then; a method whose runs did not record that is left out.
     """
     curves = []
     for method in results.methods:
         points = evaluation_points(results.history(pair, method))
         if points.empty:
             continue
-        rng = Streams(seed, "curve").numpy(pair, method)
-        curves.append(_curve(pair, method, points, axis, rng, resamples))
-    return [_extended(curve, curves) for curve in curves]
+        if band == "std":
+            values, ends = _spread(points)
+        else:
+            rng = Streams(seed, "curve").numpy(pair, method)
+            values, ends = _interval(pair, points, rng, resamples)
+        flat = bool(points["target_steps"].max() == 0)
+        curves.append(Curve(method, _positions(points, "target"), values, ends, flat))
+    target = [_extended(curve, curves) for curve in curves]
+    return target if axis == "target" else on_axis(target, results, pair, axis)
 
 
 def on_axis(curves: list[Curve], results: SuiteResults, pair: str, axis: Axis) -> list[Curve]:
-    """Return curves against target steps with the same estimates on another axis."""
+    """Return curves against target steps with the same values on another axis; those without costs are left out."""
     moved = []
     for curve in curves:
-        points = evaluation_points(results.history(pair, curve.method))
-        moved.append(
-            Curve(curve.method, _positions(points, axis), curve.estimates[: 1 if curve.flat else None], curve.flat)
-        )
+        steps = _positions(evaluation_points(results.history(pair, curve.method)), axis)
+        if np.isfinite(steps).all():
+            moved.append(replace(_first(curve) if curve.flat else curve, steps=steps))
     return [_extended(curve, moved) for curve in moved]
 
 
-def _curve(pair: str, method: str, points: pd.DataFrame, axis: Axis, rng: np.random.Generator, resamples: int) -> Curve:
+def _interval(
+    pair: str, points: pd.DataFrame, rng: np.random.Generator, resamples: int
+) -> tuple[Array, tuple[Array, Array] | None]:
     scores = points.pivot(index="seed", columns="target_steps", values="score")
     if scores.notna().to_numpy().all():
         datasets = points.drop_duplicates("seed").sort_values("seed")["dataset"]
@@ -107,17 +120,35 @@ def _curve(pair: str, method: str, points: pd.DataFrame, axis: Axis, rng: np.ran
             own = task_scores(pair, rows)
             assert own is not None
             estimates.append(estimate([own], iqm, rng, resamples))
-    flat = bool(points["target_steps"].max() == 0)
-    return Curve(method, _positions(points, axis), tuple(estimates), flat=flat)
+    values = np.array([point.value for point in estimates])
+    if not all(point.has_interval for point in estimates):
+        return values, None
+    low, high = (np.array([getattr(point, end) for point in estimates], dtype=float) for end in ("low", "high"))
+    return values, (low, high)
+
+
+def _spread(points: pd.DataFrame) -> tuple[Array, tuple[Array, Array] | None]:
+    by_steps = points.groupby("target_steps")["score"]
+    mean = np.asarray(by_steps.mean(), dtype=np.float64)
+    std = np.asarray(by_steps.std(ddof=1), dtype=np.float64)
+    return mean, (mean - std, mean + std) if np.isfinite(std).all() else None
 
 
 def _positions(points: pd.DataFrame, axis: Axis) -> Array:
-    """The mean steps of the seeds at every evaluation point, (P,)."""
-    groups = points.groupby("target_steps")
+    """The mean over seeds of what every evaluation point had cost, (P,); not finite where that was not recorded."""
     steps = np.unique(points["target_steps"].to_numpy(dtype=np.float64))
     if axis == "target":
         return steps
-    return steps + groups["source_steps"].mean().fillna(0).to_numpy(dtype=np.float64)
+    columns = {"total": "source_steps", "updates": "updates", "cpu": "cpu_s"}
+    costs = points[columns[axis]].astype(float).groupby(points["target_steps"]).mean()
+    spent = np.asarray(costs, dtype=np.float64)
+    return steps + np.nan_to_num(spent) if axis == "total" else spent
+
+
+def _first(curve: Curve) -> Curve:
+    """The one evaluation of a flat curve."""
+    band = None if curve.band is None else (curve.band[0][:1], curve.band[1][:1])
+    return replace(curve, steps=curve.steps[:1], values=curve.values[:1], band=band)
 
 
 def _extended(curve: Curve, curves: list[Curve]) -> Curve:
@@ -125,4 +156,5 @@ def _extended(curve: Curve, curves: list[Curve]) -> Curve:
         return curve
     start = float(curve.steps[0])
     end = max([float(other.steps[-1]) for other in curves], default=start)
-    return Curve(curve.method, np.array([start, max(end, start)]), curve.estimates * 2, flat=True)
+    band = None if curve.band is None else (np.repeat(curve.band[0], 2), np.repeat(curve.band[1], 2))
+    return replace(curve, steps=np.array([start, max(end, start)]), values=np.repeat(curve.values, 2), band=band)

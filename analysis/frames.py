@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.render import NOTHING, number
+from analysis.render import NOTHING, count, number
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 NOT_REACHED = "not reached"
+HEADINGS = {
+    "p_holm": "p (Holm)",
+    "iqm": "IQM",
+    "iqm_with_failures": "IQM with failures",
+    "cpu_s": "CPU-s",
+    "cpu_hours": "CPU hours",
+    "cpu_s_per_run": "CPU-s per run",
+    "mean_q": "mean Q",
+    "lasting_score": "score / (1 − discount)",
+    "w1_below_u": "W1 below u",
+    "bound_13": "bound (13)",
+}
+"""Headings that are not the column's name with spaces."""
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -35,7 +48,7 @@ def csv_of(frame: pd.DataFrame) -> str:
 
 
 def text_of(value: Any, digits: int = 3) -> str:
-    """Format a cell for a reader: a dash for nothing, whole numbers as such, others with some digits."""
+    """Format a cell for a reader: a dash for nothing, whole and large numbers as such, others with some digits."""
     plain = _plain(value)
     if plain is None or plain == "":
         return NOTHING
@@ -43,7 +56,12 @@ def text_of(value: Any, digits: int = 3) -> str:
         return "yes" if plain else "no"
     if isinstance(plain, int):
         return f"{plain:,}"
-    return number(plain, digits) if isinstance(plain, float) else str(plain)
+    if not isinstance(plain, float):
+        return str(plain)
+    if 0 < abs(plain) < 0.5 * 10**-digits:
+        return f"{plain:.1e}".replace("-", "−")
+    large = abs(plain) >= 1000 or (abs(plain) >= 10 and plain.is_integer())
+    return count(plain).replace("-", "−") if large else number(plain, digits)
 
 
 def interval_text(low: Any, high: Any) -> str:
@@ -51,23 +69,36 @@ def interval_text(low: Any, high: Any) -> str:
     return NOTHING if _plain(low) is None else f"[{text_of(low)}, {text_of(high)}]"
 
 
-def frame_table(frame: pd.DataFrame, title: str) -> "RichTable":
-    """Return a frame as a table for a terminal; columns `low` and `high` become one, empty columns are left out."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _texts(column: "pd.Series[Any]") -> list[str]:
+    """Format a column; one of whole numbers alone has no digits after the point."""
+    plain = [_plain(value) for value in column]
+    numbers = [value for value in plain if isinstance(value, float)]
+    whole = bool(numbers) and all(value.is_integer() for value in numbers)
+    return [count(value).replace("-", "−") if whole and isinstance(value, float) else text_of(value) for value in plain]
 
+
+def text_columns(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Return a frame's columns as texts by heading; `low` and `high` become one, empty columns are left out."""
     columns: dict[str, list[str]] = {}
     for name in frame.columns:
         if name == "low" and "high" in frame.columns:
             columns["95 % CI"] = [interval_text(*pair) for pair in zip(frame["low"], frame["high"], strict=True)]
         elif name != "high":
-            columns[str(name).replace("_", " ")] = [text_of(value) for value in frame[name]]
-    kept = {name: texts for name, texts in columns.items() if any(text != NOTHING for text in texts)}
+            columns[HEADINGS.get(str(name), str(name).replace("_", " "))] = _texts(frame[name])
+    return {name: texts for name, texts in columns.items() if any(text != NOTHING for text in texts)}
+
+
+def frame_table(frame: pd.DataFrame, title: str) -> "RichTable":
+    """Return a frame as a table for a terminal, its columns as `text_columns` gives them."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = text_columns(frame)
     table = Table(title=Text(title), box=box.SIMPLE, title_justify="left", pad_edge=False)
-    for name, texts in kept.items():
+    for name, texts in columns.items():
         numeric = all(text[:1] in "0123456789−–[n" for text in texts)
         table.add_column(Text(name), justify="right" if numeric else "left")
-    for row in zip(*kept.values(), strict=True):
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*[Text(text) for text in row])
     return table

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 import scipy.optimize
 import scipy.stats
 from numpy.typing import NDArray
@@ -181,8 +180,7 @@ def standard_error(differences: Differences) -> tuple[float, int]:
 
     With one task and independent seeds it is s / sqrt(n) with n - 1 degrees; NaN without a degree of freedom.
     """
-    values = pd.Series(differences.values)
-    residuals = (values - values.groupby(np.array(differences.tasks)).transform("mean")).to_numpy()
+    residuals = _centred(differences.values, differences.tasks)
     units, freedom = differences.n_units, differences.n_units - differences.n_strata
     if freedom < 1:
         return float("nan"), freedom
@@ -235,9 +233,12 @@ def _effect_found(freedom: int, alpha: float, power: float) -> float:
 
 def pairing_correlation(differences: Differences) -> float:
     """Return the correlation of both methods' scores over seeds within tasks: what pairing gains; NaN if undefined."""
-    centred = []
-    for values in (differences.a, differences.b):
-        frame = pd.Series(values).groupby(np.array(differences.tasks))
-        centred.append((pd.Series(values) - frame.transform("mean")).to_numpy())
+    centred = [_centred(values, differences.tasks) for values in (differences.a, differences.b)]
     scale = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
     return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else float("nan")
+
+
+def _centred(values: Array, tasks: Sequence[str]) -> Array:
+    """Values less the mean of their task."""
+    codes = np.unique(np.asarray(tasks), return_inverse=True)[1]
+    return values - (np.bincount(codes, values) / np.bincount(codes))[codes]

@@ -148,13 +148,6 @@ def _probability(estimate: Estimate | None) -> str:
     return text if estimate.low is None else f"{text} [{number(estimate.low, 2)}, {number(estimate.high, 2)}]"
 
 
-def markdown(table: Table, name: Part) -> str:
-    """Return a part of a table in Markdown."""
-    heads, body = part(table, name)
-    lines = [[column.heading for column in heads], ["---", *["---:"] * (len(heads) - 1)], *body]
-    return "".join("| " + " | ".join(markdown_text(text) for text in line) + " |\n" for line in lines)
-
-
 def markdown_text(text: str) -> str:
     """Escape what Markdown and the HTML inside it would take for markup."""
     for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;"), ("*", "\\*"), ("`", "\\`")):
@@ -162,11 +155,9 @@ def markdown_text(text: str) -> str:
     return text.replace("\n", " ")
 
 
-def latex(table: Table, name: Part) -> str:
-    """Return a part of a table as a LaTeX tabular that needs the package booktabs."""
-    heads, body = part(table, name)
-    top = _latex_line([column.heading for column in heads])
-    lines = [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule", top, r"\midrule"]
+def latex_tabular(heads: list[str], body: list[list[str]]) -> str:
+    """Return headings and lines of texts as a LaTeX tabular that needs the package booktabs."""
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule", _latex_line(heads), r"\midrule"]
     return "\n".join([*lines, *map(_latex_line, body), r"\bottomrule", r"\end{tabular}", ""])
 
 

@@ -1,7 +1,13 @@
 """Sentences computed from the numbers: what a reader with one minute should take away."""
 
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analysis.anchors import FROM_SCRATCH
 from analysis.bootstrap import Estimate
 from analysis.findings import Finding
+from analysis.frames import interval_text, text_of
 from analysis.render import interval, number
 from analysis.tables import Row, Table
 
@@ -11,6 +17,49 @@ _MOST_INTERVALS_NAMED = 6
 def summary_sentences(tables: list[Table], findings: tuple[Finding, ...]) -> list[str]:
     """Return the summary of a report: the first table's headline, and what the report rests on."""
     return [*headline(tables[0]), completeness(tables, findings)]
+
+
+def page_sentences(
+    tables: list[Table], numbers: Mapping[str, pd.DataFrame], findings: tuple[Finding, ...]
+) -> list[str]:
+    """Return the summary of a page: the headline, what the tests and the budgets say, and what it all rests on."""
+    further = [sentence for sentence in (_tested(numbers), _budget(numbers)) if sentence]
+    return [*headline(tables[0]), *further, completeness(tables, findings)]
+
+
+def _tested(numbers: Mapping[str, pd.DataFrame]) -> str:
+    if "comparisons" not in numbers:
+        return ""
+    frame = numbers["comparisons"]
+    whole = frame[frame["scope"] == ("all" if (frame["scope"] == "all").any() else "pair")]
+    counts = whole["verdict"].value_counts()
+    separated, unknown = int(counts.get("win", 0) + counts.get("loss", 0)), int(counts.get("too few seeds", 0))
+    if unknown == len(whole):
+        return "There are too few independent seeds for a test of the paired differences."
+    small = int(counts.get("equivalent", 0))
+    said = f"{separated} of {len(whole)} paired differences stand after correction for all of them"
+    return f"{said}{f', and {small} are shown to be small' if small else ''}."
+
+
+def _budget(numbers: Mapping[str, pd.DataFrame]) -> str:
+    if "budget" not in numbers:
+        return ""
+    rows = numbers["budget"][numbers["budget"]["baseline"] == FROM_SCRATCH].to_dict("records")
+    if not rows:
+        return ""
+    method, reached = rows[0]["method"], [row for row in rows if row["ratio"] <= 1]
+    if len(rows) > 1:
+        return (
+            f"Within the target steps of {FROM_SCRATCH}, {method} reached its final score on {len(reached)} of "
+            f"{len(rows)} task pairs."
+        )
+    if not reached:
+        return f"{method} did not reach the final score of {FROM_SCRATCH} within its target steps."
+    share = f"{text_of(rows[0]['ratio'], 2)} {interval_text(rows[0]['low'], rows[0]['high'])}".removesuffix(" –")
+    return (
+        f"To reach the final score of {FROM_SCRATCH}, {method} took {int(rows[0]['steps']):,} of its "
+        f"{int(rows[0]['baseline_steps']):,} target steps ({share}), source steps not counted."
+    )
 
 
 def headline(table: Table) -> list[str]:

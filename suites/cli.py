@@ -11,7 +11,7 @@ from wombet.errors import InputError
 COMMANDS = "wombet.commands"
 ORDER = (
     *("list", "plan", "data", "run", "status", "retry", "check"),
-    *("report", "compare", "power", "decide", "export"),
+    *("report", "figure", "compare", "power", "decide", "export", "render"),
     *("new-baseline", "check-baseline"),
 )
 

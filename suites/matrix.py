@@ -72,7 +72,8 @@ class Matrix:
 
     def manifest(self) -> dict[str, Any]:
         """Return what the store keeps of the suite: all of its cells and where their results are."""
-        capabilities = {row: method(self.suite.variant(row).method).capabilities for row in self.suite.methods}
+        names = {row: self.suite.variant(row).method for row in self.suite.methods}
+        capabilities = {row: method(name).capabilities for row, name in names.items()}
         pairs = {run.pair.id: dataclasses.asdict(run.pair) for run in self.runs}
         return {
             "schema": SCHEMA,
@@ -84,6 +85,10 @@ class Matrix:
             "overrides": self.overrides,
             "pairs": list(pairs.values()),
             "methods": self.suite.methods,
+            "method_names": names,
+            "method_configs": {run.row: run.config for run in self.runs},
+            "method_defaults": {row: config_dict(method(name).Config()) for row, name in names.items()},
+            "method_tuned": {name: found.tuned for name, found in capabilities.items()},
             "method_kinds": {name: found.kind for name, found in capabilities.items()},
             "method_sources": {name: found.source for name, found in capabilities.items()},
             "method_deviations": {name: list(found.deviations) for name, found in capabilities.items()},

@@ -183,6 +183,9 @@ def read_rows(path: Path, problems: list[str] | None = None) -> list[dict[str, A
         return []
     if tail:
         _note(problems, f"the last line of {path.name} is torn and was left out")
+    whole = _whole_rows(lines)
+    if whole is not None:
+        return whole
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -194,6 +197,15 @@ def read_rows(path: Path, problems: list[str] | None = None) -> list[dict[str, A
         else:
             _note(problems, f"line {number} of {path.name} is damaged and was left out")
     return rows
+
+
+def _whole_rows(lines: list[bytes]) -> list[dict[str, Any]] | None:
+    """Return all rows if every line is one, parsed at once, which is much faster; else None."""
+    try:
+        rows = json.loads(b"[" + b",\n".join(lines) + b"]")
+    except ValueError:
+        return None
+    return rows if len(rows) == len(lines) and all(isinstance(row, dict) for row in rows) else None
 
 
 def last_line(path: Path, problems: list[str] | None = None) -> str | None:

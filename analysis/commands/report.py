@@ -28,6 +28,9 @@ def report_command(
     statistics: Annotated[
         str, typer.Option("--statistics", help="Whose bootstrap: wombet (seeded, knows shared datasets) or rliable.")
     ] = "wombet",
+    formats: Annotated[
+        str, typer.Option("--formats", help="Formats of the figures beside the page: some of svg,pdf,png.")
+    ] = "svg",
     json: JsonOption = False,
     set_: Annotated[
         list[str] | None,
@@ -37,13 +40,15 @@ def report_command(
     """Make tables, figures and one self-contained page from the stored runs of a suite.
 
     Writes report.html (open it in a browser; it needs no network), report.md, tables (CSV, LaTeX, JSON) and figures
-    (SVG, PDF, PNG), prints the main table and, last, the path of report.html. Unfinished and failed runs are named in
-    the report and never stop it; built again from the same runs, it is the same bytes.
+    (SVG; PDF and PNG with --formats), prints the main table and, last, the path of report.html. Unfinished and failed
+    runs are named in the report and never stop it; built again from the same runs, it is the same bytes.
     """
     from suites.commands.options import console, manifest_name, print_json
     from suites.store import Store
 
-    report = make_report(Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics)
+    report = make_report(
+        Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics, formats=formats
+    )
     if json:
         print_json(report.as_json())
     else:
@@ -57,13 +62,16 @@ def make_report(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     statistics: str = "wombet",
+    formats: str = "svg",
 ) -> "Report":
     """Build the report of a suite under its manifest's name; raises InputError if the store has no such manifest."""
     from analysis.aggregates import check_backend
+    from analysis.drawing import parse_formats
     from analysis.report import build_report
 
-    backend = check_backend(statistics)
-    return build_report(store, name, out or store.root / "reports" / name, resamples=resamples, backend=backend)
+    backend, kinds = check_backend(statistics), parse_formats(formats)
+    folder = out or store.root / "reports" / name
+    return build_report(store, name, folder, resamples=resamples, backend=backend, formats=kinds)
 
 
 def print_report(report: "Report", console: "Console") -> None:

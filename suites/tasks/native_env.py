@@ -73,6 +73,11 @@ class NativeEnv(gym.Env[Observation, Observation]):
         self._stock.np_random.bit_generator.state = state["generator"]
         self._steps, self._begun = int(state["steps"]), bool(state["begun"])
 
+    @property
+    def dt(self) -> float:
+        """Seconds of simulated time per step."""
+        return float(self._stock.dt)
+
     def render(self) -> Any:
         """Return or show a frame, as `render_mode` says."""
         return self._stock.render()

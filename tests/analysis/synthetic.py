@@ -194,3 +194,94 @@ def _jsonl(rows: Iterable[dict[str, Any]]) -> str:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def write_training(root: Path, suite: SyntheticSuite, methods: tuple[str, ...] = ("wombet",)) -> None:
+    """Add the training rows of runs that mix offline and online rows, and of two iterations of data."""
+    for level in suite.levels:
+        for method in methods:
+            for number, folder in enumerate(run_folders(root, f"{suite.family}-{level}", method)):
+                rows = []
+                for step in range(0, suite.target_steps + 1, suite.target_steps // 10):
+                    progress = step / suite.target_steps
+                    second = progress > 0.5
+                    rows.append(
+                        {
+                            "phase": "online",
+                            "target_steps": step,
+                            "updates": 500 + step,
+                            "offline_fraction": 0.75 - 0.5 * progress + 0.01 * number,
+                            "q_mean": 20 * progress + number,
+                            "q_bound_rate": 0.1 + 0.2 * progress,
+                            "iteration": 2.0 if second else 1.0,
+                            "acceptance": 0.4 if second else 0.2,
+                            "kept": 0.9 if second else 1.0,
+                            "offline_rows": 4000.0,
+                            "offline_uncertainty": 0.05 if second else 0.08,
+                            "model_error": 0.01,
+                            **({"mixing_signal": 2.0 - progress} if step else {}),
+                        }
+                    )
+                _write(folder / "train.jsonl", _jsonl([{"phase": "offline", "q_mean": 1.0}, *rows]))
+
+
+def write_datasets(root: Path, suite: SyntheticSuite, diagnosed: bool = True) -> list[str]:
+    """Add the card, the costs and (to the first) the diagnosis of every dataset that the suite's runs were fed."""
+    manifest = json.loads((root / "suites" / f"{suite.name}.json").read_text())
+    names = sorted({cell["dataset"] for cell in manifest["cells"] if cell["dataset"]})
+    for number, name in enumerate(names):
+        folder, card = root / "datasets" / name, _card(name)
+        _write(folder / "card.json", pretty_json(card))
+        attempts = [{"state": "lost"}, {"state": "done", "cost": {"cpu_s": 1800.0, "wall_s": 2000.0}}]
+        _write(folder / "provenance.json", pretty_json(attempts))
+        if diagnosed and number == 0:
+            _write(folder / "diagnosis.json", pretty_json(_diagnosis(name, card)))
+    return names
+
+
+def _card(name: str) -> dict[str, Any]:
+    return {
+        "sha256": sha256(name),
+        "collection_mode": "guided",
+        "rollouts": "imagined",
+        "rows": 4321,
+        "source_steps": {"total": 10_000},
+        "config": {"planner": {"penalty_scale": 1.0}},
+        "counts": {
+            "candidates": {"initial": 100, "visited": 100},
+            "accepted": {"initial": 40, "visited": 10},
+            "acceptance": 0.25,
+        },
+        "accepted": {"uncertainty": 0.083, "return_per_step": 0.47},
+        "thresholds": {"uncertainty": 0.1},
+        "gate": {"gap": 0.05},
+    }
+
+
+def _diagnosis(name: str, card: dict[str, Any]) -> dict[str, Any]:
+    true_return = {"mean": 24.5, "interval": [22.0, 27.0]}
+    rows = [
+        {
+            "factor": factor,
+            "n": 24,
+            "share": share,
+            "interval": [share - 0.1, share + 0.1],
+            "mean_slack": 8 * factor - 3,
+            "smallest_slack": -9.5,
+            "true_return": true_return,
+        }
+        for factor, share in ((0.0, 0.125), (1.0, 0.625), (5.0, 0.875))
+    ]
+    bound = {"lower_bound": -16_710_018.2, "lowest_return": -52.5, "largest_return": 46.0, "vacuous": True}
+    return {
+        "format": 2,
+        "dataset": name,
+        "sha256": card["sha256"],
+        "lower_bound": {"closed_loop": rows},
+        "theory": {
+            "sentences": ["The final bound promises a return of at least -1.671e+07: it is vacuous."],
+            "final_bound": bound,
+            "wasserstein": {"means": {"holds": {"share": 0.31}, "factors": {"0.95": 14.0}}},
+        },
+        "summary": {"one_step_error": 0.41, "reward_bias": 0.058},
+    }

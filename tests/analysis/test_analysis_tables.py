@@ -12,9 +12,10 @@ from synthetic import SyntheticSuite, run_folders, write_store
 
 from analysis.curves import common_target_steps, learning_curves
 from analysis.load import load_suite
-from analysis.render import csv_text, flat, latex, markdown, number
+from analysis.render import csv_text, flat, number
 from analysis.summary import headline
 from analysis.tables import suite_tables
+from analysis.views import Anchors, latex, markdown, table_view
 from suites.store import Store
 
 PAIR = "reacher-close"
@@ -39,6 +40,10 @@ def stored_scores(root, method: str, line: int) -> np.ndarray:
         record = json.loads((folder / "evals.jsonl").read_text().splitlines()[line])
         scores.append(np.mean(record["returns"]) / 50)
     return np.array(scores)
+
+
+def view(root, suite, table):
+    return table_view(table, "results", "stem", Anchors(load(root, suite)))
 
 
 def test_a_row_summarises_the_final_evaluations(tmp_path):
@@ -66,7 +71,7 @@ def test_a_method_without_a_finished_run_keeps_its_row(tmp_path):
     suite = SyntheticSuite(failed={("sac", seed) for seed in range(5)})
     (table,) = tables(tmp_path, suite)
     assert (row(table, "sac").final, row(table, "sac").failed) == (None, 5)
-    assert "| sac | 0/5 | 5 | – |" in markdown(table, "results")
+    assert "| sac | 0/5 | 5 | – |" in markdown(view(tmp_path, suite, table))
 
 
 def test_several_pairs_have_a_table_over_all_of_them_first(tmp_path):
@@ -126,8 +131,8 @@ def test_few_seeds_give_curves_without_bands_and_a_mean_that_says_so(tmp_path):
     assert all(curve.band is None for curve in learning_curves(results, PAIR, "target", 0, 1000))
     (table,) = suite_tables(results, seed=0, resamples=1000)
     assert row(table, "sac").final.label == "mean (n=3 < 4)"
-    assert "(mean of 3)" in markdown(table, "results")
-    assert "IQM" not in markdown(table, "results")
+    assert "(mean of 3)" in markdown(view(tmp_path, suite, table))
+    assert "IQM" not in markdown(view(tmp_path, suite, table))
 
 
 def test_the_headline_names_what_lies_above_and_below_the_reference(tmp_path):
@@ -169,8 +174,9 @@ def test_csv_holds_the_numbers_in_full(tmp_path):
 
 
 def test_latex_has_as_many_cells_in_every_line_and_escapes(tmp_path):
-    (table,) = tables(tmp_path, SyntheticSuite(methods=("sac", "my_method", "50%&co")))
-    text = latex(table, "results")
+    suite = SyntheticSuite(methods=("sac", "my_method", "50%&co"))
+    (table,) = tables(tmp_path, suite)
+    text = latex(view(tmp_path, suite, table))
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len({line.replace(r"\&", "").count("&") for line in lines}) == 1
     assert r"my\_method" in text
