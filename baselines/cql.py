@@ -28,9 +28,12 @@ class CQLConfig(ActorCriticConfig):
         require_all(self, ("n_action_samples",), 1)
 
 
-def d3rlpy_cql(config: Any) -> Any:
-    """Return d3rlpy's CQL with a fixed weight: no step size for it, and so no threshold to reach."""
-    return import_d3rlpy().algos.CQLConfig(
+def d3rlpy_cql(config: Any, kind: str = "CQLConfig", **further: Any) -> Any:
+    """Return d3rlpy's CQL, or an algorithm with its settings and more, with a fixed weight.
+
+    There is no step size for the weight, and so no threshold to reach.
+    """
+    return getattr(import_d3rlpy().algos, kind)(
         **config.common(),
         temp_learning_rate=config.temperature_lr,
         initial_temperature=config.initial_temperature,
@@ -39,6 +42,7 @@ def d3rlpy_cql(config: Any) -> Any:
         alpha_threshold=0.0,
         conservative_weight=config.conservative_weight,
         n_action_samples=config.n_action_samples,
+        **further,
     )
 
 
