@@ -123,6 +123,14 @@ class OfflineMethod:
         self.learner.restore(state["learner"])
         self._sampling.bit_generator.state = state["sampling"]
 
+    def policy_state(self) -> Any:
+        """Return the learner alone, without what it was fed."""
+        return self.learner.state()
+
+    def restore_policy(self, state: Any) -> None:
+        """Take up a learner that acts."""
+        self.learner.restore(state)
+
 
 def offline(source: str, *deviations: str) -> Capabilities:
     """Return the capabilities of a method that learns from the dataset alone."""

@@ -8,6 +8,7 @@ import torch
 
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.sb3_method import SB3Model, Spaces, import_sb3
+from baselines.torch_state import plain, unplain
 from wombet.errors import InputError
 from wombet.replay import ReplayBuffer
 from wombet.streams import Streams
@@ -124,6 +125,14 @@ class OffPolicyMethod:
         for stream, saved in zip((self.rows.stream, self._acting), state["numpy"], strict=True):
             stream.bit_generator.state = saved
         self.steps, self.updates = state["steps"], state["updates"]
+
+    def policy_state(self) -> Any:
+        """Return the actor's parameters."""
+        return {"actor": plain(self.model.actor.state_dict())}
+
+    def restore_policy(self, state: Any) -> None:
+        """Take up the actor's parameters."""
+        self.model.actor.load_state_dict(unplain(state["actor"]))
 
     def _interact(self) -> None:
         env = self.problem.target_env

@@ -9,6 +9,7 @@ import torch
 
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.sb3_method import SB3Model, import_sb3
+from baselines.torch_state import plain, unplain
 from wombet.errors import InputError
 from wombet.streams import Streams
 
@@ -125,13 +126,12 @@ class PPO:
     def state(self) -> Any:
         """Return the model, the rollout so far, the normalisation and the counts."""
         filled = {name: getattr(self.rollout, name)[: self.rollout.pos].copy() for name in _ROLLOUT}
-        moments = [[each.mean, each.var, each.count] for each in (self.env.obs_rms, self.env.ret_rms)]
         return {
             "learner": self.learner.state(),
             "rollout": filled,
             "obs": self._obs,
             "starts": self._starts,
-            "moments": [[np.array(value) for value in each] for each in moments],
+            "moments": self._moments(),
             "returns": self.env.returns.copy(),
             "steps": self.steps,
             "updates": self.updates,
@@ -147,9 +147,26 @@ class PPO:
         for name in _ROLLOUT:
             getattr(self.rollout, name)[:taken] = state["rollout"][name]
         self.rollout.pos = taken
-        for each, (mean, var, count) in zip((self.env.obs_rms, self.env.ret_rms), state["moments"], strict=True):
-            each.mean, each.var, each.count = mean, var, float(count)
+        self._restore_moments(state["moments"])
         self.env.returns = state["returns"].copy()
+
+    def policy_state(self) -> Any:
+        """Return the policy's parameters and the statistics that its observations are normalised by."""
+        return {"policy": plain(self.model.policy.state_dict()), "moments": self._moments()}
+
+    def restore_policy(self, state: Any) -> None:
+        """Take up parameters and statistics."""
+        self.model.policy.load_state_dict(unplain(state["policy"]))
+        self._restore_moments(state["moments"])
+
+    def _moments(self) -> list[list[Any]]:
+        """Mean, variance and count of observations and of discounted returns."""
+        held = (self.env.obs_rms, self.env.ret_rms)
+        return [[np.array(value) for value in (each.mean, each.var, each.count)] for each in held]
+
+    def _restore_moments(self, moments: list[list[Any]]) -> None:
+        for each, (mean, var, count) in zip((self.env.obs_rms, self.env.ret_rms), moments, strict=True):
+            each.mean, each.var, each.count = mean, var, float(count)
 
     def _begin_rollout(self, taken: int = 0) -> None:
         left = self.problem.budgets.target_steps - (self.steps - taken)

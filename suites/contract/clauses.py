@@ -11,10 +11,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from baselines.api import Phase
+from baselines.api import Phase, SavesPolicy
 from baselines.registry import method
 from suites.contract.problem import BUDGETS, dataset
 from suites.contract.run import BrokenClause, SmallRun, Stopped, require
+from wombet.serialization import dumps, loads
 
 STOPS = (0.0, 0.3, 0.6, 0.95)
 """Where in its ticks a run is stopped and resumed, as shares."""
@@ -162,6 +163,18 @@ def reports_numbers(subject: Subject) -> None:
             require(bool(np.isfinite(value)), f"the metric {name!r} is {value}")
 
 
+def keeps_its_policy(subject: Subject) -> None:
+    """What it saves as its policy acts as it did at the end of training."""
+    trained = subject.run().train().adapter
+    if not isinstance(trained, SavesPolicy):
+        raise NotApplicable("it offers no policy_state, so its whole state is kept")
+    fresh, obs = subject.run().adapter, _some_observations()
+    assert isinstance(fresh, SavesPolicy)
+    fresh.restore_policy(loads(dumps(trained.policy_state())))
+    first, again = (each.act(obs, np.random.default_rng(1)) for each in (trained, fresh))
+    require(np.array_equal(first, again), "restored from policy_state() it acts otherwise than at the end of training")
+
+
 Clause = Callable[[Subject], None]
 CLAUSES: tuple[Clause, ...] = (
     describes_itself,
@@ -173,6 +186,7 @@ CLAUSES: tuple[Clause, ...] = (
     does_not_notice_evaluation,
     resumes,
     reports_numbers,
+    keeps_its_policy,
 )
 
 
