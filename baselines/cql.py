@@ -1,7 +1,7 @@
 """Conservative Q-learning, by d3rlpy."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from baselines.d3rlpy_method import import_d3rlpy
 from baselines.offline_method import ActorCriticConfig, OfflineMethod, offline, require_all
@@ -49,7 +49,7 @@ def d3rlpy_cql(config: Any, kind: str = "CQLConfig", **further: Any) -> Any:
 class CQL(OfflineMethod):
     """Actor-critic whose critics are pressed down on the policy's actions and up on the data's."""
 
-    Config = CQLConfig
+    Config: ClassVar[type[CQLConfig]] = CQLConfig
     capabilities = offline(
         "Kumar et al. 2020 (arXiv 2006.04779); d3rlpy 2.8.0 (CQL)",
         "two hidden layers, d3rlpy's default, instead of three",

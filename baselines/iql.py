@@ -1,7 +1,7 @@
 """Implicit Q-learning, by d3rlpy."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from baselines.d3rlpy_method import import_d3rlpy
 from baselines.offline_method import ActorCriticConfig, OfflineMethod, offline, require_all
@@ -51,7 +51,7 @@ def d3rlpy_iql(config: IQLSettings) -> Any:
 class IQL(OfflineMethod):
     """Expectile value regression and advantage-weighted cloning."""
 
-    Config = IQLConfig
+    Config: ClassVar[type[IQLConfig]] = IQLConfig
     capabilities = offline(
         "Kostrikov et al. 2021 (arXiv 2110.06169); d3rlpy 2.8.0 (IQL)",
         UNSCALED,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from baselines.api import Array, Problem
 from baselines.d3rlpy_method import D3rlpyLearner
 from baselines.finetuned import FineTuned, OnlineConfig, offline_to_online
-from baselines.iql import IQL, TOGETHER, UNSCALED, IQLConfig
+from baselines.iql import IQL, TOGETHER, IQLConfig
 from baselines.offline_method import require_all
 from wombet.errors import InputError
 from wombet.streams import Streams
@@ -54,7 +54,6 @@ class PEX(FineTuned, IQL):
         "values are divided by their standard deviation over rows of the dataset before the choice, which else is an "
         "argmax where they are large",
         "the new policy regresses on the minibatch's actions, as IQL does; the release regresses on new ones of both",
-        UNSCALED,
         TOGETHER,
     )
 

@@ -1,5 +1,6 @@
 """Cal-QL: its bound against naive sums, at its limits, over time, and against d3rlpy's own returns-to-go."""
 
+import dataclasses
 import inspect
 from typing import Any
 
@@ -166,6 +167,25 @@ def test_tails_are_the_target_critics_values_taken_anew_at_every_interval() -> N
     for i in changed:
         expected = naive_bounds(DATASET.reward_target, seen[i - 1][1], scale=2.0)
         assert seen[i][0] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_an_episode_ends_where_the_target_task_ends_it_and_nowhere_else() -> None:
+    found = cal_ql()
+    ended, source_ended = 5, HORIZON - 1
+    terminated = np.arange(len(DATASET)) == ended
+    found.adapter.dataset = dataclasses.replace(
+        DATASET,
+        terminated_target=terminated,
+        terminated=np.arange(len(DATASET)) == source_ended,
+        truncated=DATASET.truncated & (np.arange(len(DATASET)) != source_ended),
+    )
+    found.adapter._refresh_bounds()
+    reward, bounds = DATASET.reward_target, found.adapter._bounds
+    assert bounds[ended] == pytest.approx(reward[ended])
+    assert bounds[ended - 1] == pytest.approx(reward[ended - 1] + DISCOUNT * reward[ended])
+    value = target_values(found, DATASET.next_obs[[source_ended]])[0]
+    assert bounds[source_ended] == pytest.approx(reward[source_ended] + DISCOUNT * value, abs=1e-6)
+    assert abs(value) > 1e-3
 
 
 def test_online_rows_are_learned_from_once_their_episode_is_over_and_with_its_return() -> None:

@@ -1,5 +1,6 @@
 """Policy expansion: a frozen policy, a new one, and a softmax of their values between them."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ def expanded(**settings: Any) -> SmallRun:
     found.adapter.train(Phase.OFFLINE, lambda **progress: None)
     found.adapter.begin_online()
     return found
+
+
+@functools.cache
+def trained() -> SmallRun:
+    """A run at its end, to look at."""
+    return expanded().train()
 
 
 def values_by_hand(run: SmallRun, obs: np.ndarray, action: np.ndarray) -> torch.Tensor:
@@ -63,8 +70,7 @@ def test_the_choice_does_not_depend_on_the_unit_of_the_rewards() -> None:
 
 
 def test_the_composite_policy_mixes_a_mode_and_samples_in_those_shares() -> None:
-    found = expanded().train()
-    adapter = found.adapter
+    adapter = trained().adapter
     obs = np.repeat(DATASET.obs[5:6], 20_000, 0)
     actions, new = adapter.composite(obs, np.random.default_rng(0), 1.0)
     assert np.array_equal(actions[~new], adapter.learner.act(obs)[~new])
@@ -79,7 +85,7 @@ def test_the_composite_policy_mixes_a_mode_and_samples_in_those_shares() -> None
 
 
 def test_a_greedy_choice_is_the_likelier_of_the_two_modes() -> None:
-    found = expanded().train()
+    found = trained()
     adapter = found.adapter
     actions, new = adapter.composite(OBS, np.random.default_rng(0), 0.0)
     frozen, fresh = adapter.learner.act(OBS), adapter.expansion.gaussian(OBS)[0]
@@ -94,7 +100,7 @@ def test_evaluation_follows_the_acting_rule_and_draws_as_often_as_it_is_told() -
     assert np.array_equal(found.adapter.act(OBS, np.random.default_rng(7)), acting)
     found.adapter._choosing = np.random.default_rng(7)
     assert np.array_equal(found.adapter.explore(OBS), acting)
-    mostly_greedy = expanded().train().adapter
+    mostly_greedy = trained().adapter
     obs = np.repeat(OBS[:1], 4000, 0)
     actions = mostly_greedy.act(obs, np.random.default_rng(1))
     greedy, _ = mostly_greedy.composite(obs[:1], np.random.default_rng(1), 0.0)
