@@ -1,7 +1,7 @@
 """Advantage-weighted actor-critic, by d3rlpy, on the dataset alone."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from baselines.d3rlpy_method import import_d3rlpy
 from baselines.offline_method import ActorCriticConfig, OfflineMethod, offline, require_all
@@ -23,7 +23,7 @@ class AWACConfig(ActorCriticConfig):
 class AWAC(OfflineMethod):
     """Critic of the policy's own value, and a policy that clones by the advantage."""
 
-    Config = AWACConfig
+    Config: ClassVar[type[AWACConfig]] = AWACConfig
     capabilities = offline(
         "Nair et al. 2020 (arXiv 2006.09359); d3rlpy 2.8.0 (AWAC)",
         "two hidden layers for the policy instead of four, and no weight decay, as in d3rlpy",

@@ -1,7 +1,7 @@
 """Conservative Q-learning, by d3rlpy."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from baselines.d3rlpy_method import import_d3rlpy
 from baselines.offline_method import ActorCriticConfig, OfflineMethod, offline, require_all
@@ -28,9 +28,12 @@ class CQLConfig(ActorCriticConfig):
         require_all(self, ("n_action_samples",), 1)
 
 
-def d3rlpy_cql(config: Any) -> Any:
-    """Return d3rlpy's CQL with a fixed weight: no step size for it, and so no threshold to reach."""
-    return import_d3rlpy().algos.CQLConfig(
+def d3rlpy_cql(config: Any, kind: str = "CQLConfig", **further: Any) -> Any:
+    """Return d3rlpy's CQL, or an algorithm with its settings and more, with a fixed weight.
+
+    There is no step size for the weight, and so no threshold to reach.
+    """
+    return getattr(import_d3rlpy().algos, kind)(
         **config.common(),
         temp_learning_rate=config.temperature_lr,
         initial_temperature=config.initial_temperature,
@@ -39,13 +42,14 @@ def d3rlpy_cql(config: Any) -> Any:
         alpha_threshold=0.0,
         conservative_weight=config.conservative_weight,
         n_action_samples=config.n_action_samples,
+        **further,
     )
 
 
 class CQL(OfflineMethod):
     """Actor-critic whose critics are pressed down on the policy's actions and up on the data's."""
 
-    Config = CQLConfig
+    Config: ClassVar[type[CQLConfig]] = CQLConfig
     capabilities = offline(
         "Kumar et al. 2020 (arXiv 2006.04779); d3rlpy 2.8.0 (CQL)",
         "two hidden layers, d3rlpy's default, instead of three",

@@ -2,10 +2,11 @@
 
 d3rlpy's own loops, buffers and loggers are not used: its buffers keep no next observation at a time limit, and its
 loops cannot be resumed. Only public names of d3rlpy appear here: `create_impl`, `update`, `predict`, `sample_action`,
-`impl.modules`.
+`impl.modules`, `impl.update`, `impl.device`, `TorchMiniBatch`.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -67,10 +68,18 @@ class D3rlpyLearner:
         """Make one update on the given rows with the target's labels; returns d3rlpy's losses."""
         return self.update_on(transitions_of(dataset, rows))
 
-    def update_on(self, transitions: Transitions) -> dict[str, float]:
-        """Make one update on transitions, wherever they come from; returns d3rlpy's losses."""
+    def update_on(self, transitions: Transitions, returns_to_go: Array | None = None) -> dict[str, float]:
+        """Make one update on transitions, wherever they come from; returns d3rlpy's losses.
+
+        `returns_to_go` (n,), for an algorithm that needs them; d3rlpy would sum rewards anew for every row it draws.
+        """
+        batch, step = as_minibatch(transitions), self.algorithm.grad_step
         with self._own_stream():
-            return self.algorithm.update(as_minibatch(transitions))
+            if returns_to_go is None:
+                return self.algorithm.update(batch)
+            losses: dict[str, float] = self.algorithm.impl.update(self._with_returns(batch, returns_to_go), step)
+        self.algorithm.set_grad_step(step + 1)
+        return losses
 
     def sample(self, obs: Array) -> Array:
         """Return actions (n, action_dim) drawn from the policy with the learner's own random stream."""
@@ -86,17 +95,50 @@ class D3rlpyLearner:
         """Return greedy actions (n, action_dim) in [-1, 1]."""
         return np.clip(np.asarray(self.algorithm.predict(obs), np.float32), -1, 1)
 
+    def gaussian(self, obs: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation, each (n, action_dim), of a policy that is not squashed (IQL, AWAC)."""
+        with torch.no_grad():
+            found = self.algorithm.impl.modules.policy(self._tensor(obs))
+            return found.squashed_mu.cpu().numpy(), found.logstd.exp().expand_as(found.mu).cpu().numpy()
+
+    def smallest_q(self, obs: Array, action: Array, *, target: bool = False) -> Array:
+        """Return the smallest value (n,) that a critic, or a target critic, gives each action (n, action_dim)."""
+        modules = self.algorithm.impl.modules
+        with torch.no_grad():
+            critics = modules.targ_q_funcs if target else modules.q_funcs
+            values = torch.stack([critic(self._tensor(obs), self._tensor(action)).q_value for critic in critics])
+            return values.amin(0)[:, 0].cpu().numpy()
+
+    def parts(self, *names: str) -> dict[str, Any]:
+        """Return copies of the named modules and optimisers, as trees for `wombet.serialization`."""
+        found = self._parts()
+        return {name: plain(found[name].state_dict()) for name in names}
+
+    def take_parts(self, parts: dict[str, Any]) -> None:
+        """Take up modules and optimisers that `parts` returned."""
+        for name, module in self._parts().items():
+            if name in parts:
+                module.load_state_dict(unplain(parts[name]))
+
     def state(self) -> dict[str, Any]:
         """Return every module and optimiser, the update count and the random stream."""
-        held = {name: plain(module.state_dict()) for name, module in self._parts().items()}
-        return {"parts": held, "grad_step": self.algorithm.grad_step, "torch": self._torch_state}
+        return {"parts": self.parts(*self._parts()), "grad_step": self.algorithm.grad_step, "torch": self._torch_state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a state."""
-        for name, module in self._parts().items():
-            module.load_state_dict(unplain(state["parts"][name]))
+        self.take_parts(state["parts"])
         self.algorithm.set_grad_step(state["grad_step"])
         self._torch_state = state["torch"]
+
+    def _with_returns(self, batch: Any, returns_to_go: Array) -> Any:
+        impl = self.algorithm.impl
+        torch_batch = import_d3rlpy().TorchMiniBatch.from_batch(
+            batch=batch, gamma=1.0, compute_returns_to_go=False, device=impl.device
+        )
+        return dataclasses.replace(torch_batch, returns_to_go=self._tensor(returns_to_go).unsqueeze(1))
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.algorithm.impl.device)
 
     def _parts(self) -> dict[str, Any]:
         modules = self.algorithm.impl.modules

@@ -1,7 +1,7 @@
 """The only place that touches private names of d3rlpy, which may change with any release; a test watches them.
 
 Used of CQLImpl: `_compute_conservative_loss` (replaced), `_compute_policy_is_values`, `_compute_random_is_values`,
-`_q_func_forwarder` and `_conservative_weight`.
+`_q_func_forwarder` and `_conservative_weight`; of CalQLImpl: `_compute_policy_is_values` (watched).
 """
 
 from typing import Any
@@ -29,3 +29,20 @@ def press_up_real_rows_only(impl: Any, n_real: int, first: int) -> None:
         return impl._conservative_weight * (pressed_down - pressed_up)
 
     impl._compute_conservative_loss = conservative_loss
+
+
+def watch_bounded_values(impl: Any) -> list[float]:
+    """Return a list to which d3rlpy's Cal-QL then appends which share of the policy's values its bound has lifted.
+
+    An update appends twice: for actions of the policy in the states, and in the following states.
+    """
+    lifted: list[float] = []
+    bounded = impl._compute_policy_is_values
+
+    def watched(policy_obs: Tensor, value_obs: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
+        values, log_density = bounded(policy_obs, value_obs, returns_to_go)
+        lifted.append(float((values == returns_to_go).float().mean()))
+        return values, log_density
+
+    impl._compute_policy_is_values = watched
+    return lifted

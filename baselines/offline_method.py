@@ -62,7 +62,8 @@ class ActorCriticConfig(NetworkConfig):
 class OfflineMethod:
     """Updates of a d3rlpy algorithm on uniformly drawn rows of the dataset; no target-task interaction.
 
-    A method says which algorithm (`algorithm`) and, if not all, which rows (`usable_rows`) or batches (`batch`).
+    A method says which algorithm (`algorithm`) and, if not all, which rows (`usable_rows`), batches (`batch`) or
+    updates (`learn`).
     """
 
     capabilities: ClassVar[Capabilities]
@@ -102,8 +103,12 @@ class OfflineMethod:
         for update in range(self.learner.algorithm.grad_step, total):
             if getattr(self.config, "actor_decay", False):
                 self.learner.set_actor_lr(cosine(self.config.actor_lr, update, total))
-            losses = self.learner.update_on(self.batch())
+            losses = self.learn()
             tick(updates=update + 1, metrics=lambda losses=losses: losses)  # type: ignore[misc]
+
+    def learn(self) -> dict[str, float]:
+        """Make the next update; returns its losses."""
+        return self.learner.update_on(self.batch())
 
     def act(self, obs: Array, generator: np.random.Generator) -> Array:
         """Return the greedy actions."""

@@ -18,6 +18,7 @@ SMALL: dict[str, Any] = {
     "target_subset": 2,
     "utd": 2,
     "random_steps": 10,
+    "collection_steps": 10,
     "mixing_interval": 5,
     "calibration_updates": 20,
     "iterations": 2,
