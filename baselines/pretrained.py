@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from baselines.actor_critic import SAC
+from baselines.actor_critic import AgentMethod
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.conservative import ConservativeConfig, ConservativeLearner
 from wombet.agent import AgentConfig, TransferAgent
@@ -92,10 +92,10 @@ class PretrainedAgent(TransferAgent):
         return self.learner.act_one(obs, self._exploration)
 
 
-class CQLToSAC(SAC):
+class CQLToSAC(AgentMethod):
     """CQL on the dataset, then plain SAC: the cheap lower bound of methods that care about the switch."""
 
-    Config: ClassVar[type] = CQLToSACConfig
+    Config = CQLToSACConfig
     capabilities = Capabilities(
         phases=(Phase.OFFLINE, Phase.ONLINE),
         needs_dataset=True,

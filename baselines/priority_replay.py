@@ -31,7 +31,7 @@ class SumTree:
         return self.nodes[self.size + start : self.size + stop].copy()
 
     def set(self, indices: Indices, values: Priorities) -> None:
-        """Give the numbers at `indices` new values; where an index repeats, its values must be equal."""
+        """Give the numbers at `indices` new values; where an index repeats, its last value counts."""
         nodes = self.size + np.asarray(indices)
         self.nodes[nodes] = values
         while nodes[0] > 1:

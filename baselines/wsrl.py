@@ -64,7 +64,7 @@ class WSRLLearner(ConservativeLearner):
 class WSRL(CQLToSAC):
     """Warm-start RL: the online buffer begins empty and is filled by the frozen policy before the first update."""
 
-    Config: ClassVar[type] = WSRLConfig
+    Config = WSRLConfig
     capabilities = Capabilities(
         phases=(Phase.OFFLINE, Phase.ONLINE),
         needs_dataset=True,
