@@ -60,6 +60,7 @@ class Off2On:
             TEMPERATURE,
             LOG_STD,
             "after the first burst updates follow each step, where the release makes 1000 after each 1000 steps",
+            "the agents are pretrained with the step sizes of the online phase",
             "optimisers and temperature begin anew at the switch, as when networks alone are loaded from files",
         ),
     )

@@ -27,6 +27,11 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 class Member(ConservativeLearner):
     """One actor with its critics; online, its target and the gradient of its actor come from the whole ensemble."""
 
+    @property
+    def wide(self) -> torch.dtype:
+        """The precision of the wide matrix products of updates."""
+        return self._wide
+
     def forget_moments(self) -> None:
         """Begin the optimisers anew."""
         self._actor_adam = Adam(self.actor.vector, self.config.actor_lr)
@@ -34,7 +39,7 @@ class Member(ConservativeLearner):
 
     def fit(self, batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         """Move the critics one Adam step towards y (n,), the targets one Polyak step; return loss and mean Q."""
-        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action)
+        q, trunk = critic_forward(self.critics.views, batch.obs, batch.action, self._wide)
         error = q - y
         critic_backward(self.critics.views, trunk, error * (2 / error.numel()), self._critic_gradient.views)
         self._critic_adam.step(self._critic_gradient.vector)
@@ -87,9 +92,12 @@ class PolicyEnsemble:
         self._temperature_adam = Adam(self.log_temperature, config.temperature_lr)
         self._target_entropy = -config.target_entropy_scale * members[0].action_dim
 
-    def heads(self, obs: Tensor) -> tuple[Tensor, list[Trunk]]:
-        """Return the members' policy heads (J, 2 action_dim, n), and what their backward passes need."""
-        passes = [actor_forward(member.actor.views, obs) for member in self.members]
+    def heads(self, obs: Tensor, wide: torch.dtype | None = None) -> tuple[Tensor, list[Trunk]]:
+        """Return the members' policy heads (J, 2 action_dim, n), and what their backward passes need.
+
+        `wide` is the precision of the wide products, by default the parameters'.
+        """
+        passes = [actor_forward(member.actor.views, obs, wide) for member in self.members]
         return torch.stack([head for head, _ in passes]), [trunk for _, trunk in passes]
 
     def act(self, obs: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -107,14 +115,16 @@ class PolicyEnsemble:
 
     def critic_step(self, batch: Batch) -> dict[str, Tensor]:
         """Move every member's critics towards its own target."""
-        sample = joint_sample(self.heads(batch.next_obs)[0], self._noise(batch.next_obs, self.generator))
+        sample = joint_sample(
+            self.heads(batch.next_obs, self.members[0].wide)[0], self._noise(batch.next_obs, self.generator)
+        )
         fits = [member.fit(batch, self.target(member, batch, sample)) for member in self.members]
         losses, means = zip(*fits, strict=True)
         return {"critic_loss": torch.stack(losses).mean(), "q_mean": torch.stack(means).mean()}
 
     def target(self, member: Member, batch: Batch, sample: JointSample) -> Tensor:
         """Return a member's target (n,) at the joint policy's actions at next_obs."""
-        value = critic_forward(member.targets.views, batch.next_obs, sample.action.T)[0].amin(0)
+        value = critic_forward(member.targets.views, batch.next_obs, sample.action.T, member.wide)[0].amin(0)
         if self.config.backup_entropy:
             value = value - self.log_temperature.exp() * sample.log_prob
         return batch.reward + self.config.discount * (1 - batch.terminated) * value
@@ -130,7 +140,7 @@ class PolicyEnsemble:
 
     def actor_gradient(self, batch: Batch, noise: Tensor) -> tuple[Tensor, list[Trunk], JointSample]:
         """Return the loss's gradient by the members' heads (J, 2 action_dim, n), their trunks, and the sample."""
-        heads, trunks = self.heads(batch.obs)
+        heads, trunks = self.heads(batch.obs, self.members[0].wide)
         with torch.enable_grad():
             variable = heads.detach().requires_grad_()
             live = joint_sample(variable, noise)
@@ -143,7 +153,7 @@ class PolicyEnsemble:
 
     def _value_gradient(self, member: Member, obs: Tensor, action: Tensor) -> Tensor:
         """Return the gradient by the actions of a member's part in mean over rows and members of min Q."""
-        q, trunk = critic_forward(member.critics.views, obs, action.T)
+        q, trunk = critic_forward(member.critics.views, obs, action.T, member.wide)
         chosen = torch.zeros_like(q).scatter_(0, q.min(0, keepdim=True).indices, 1 / (len(obs) * len(self.members)))
         return critic_action_gradient(member.critics.views, trunk, chosen, action.shape[0])
 

@@ -122,6 +122,7 @@ def test_actions_are_uniform_then_of_the_policy_at_either_observation_with_their
     actions, density = learner.sampled_actions(batch)
     uniform, here, following = actions.split(3000, 1)
     assert uniform.abs().max() <= 1
+    torch.testing.assert_close(uniform.mean((0, 1)), torch.zeros(ACTION, dtype=torch.float64), atol=0.02, rtol=0)
     torch.testing.assert_close(
         uniform.square().mean((0, 1)), torch.full((ACTION,), 1 / 3, dtype=torch.float64), atol=0.01, rtol=0
     )
