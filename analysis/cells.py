@@ -48,7 +48,7 @@ def read_cell(
         "folder": cell["folder"],
         "state": stored.state,
         "usable": usable,
-        "planned_evaluations": _planned(stored, "evaluation", "count"),
+        "planned_evaluations": _planned_evaluations(stored),
         "planned_target_steps": _planned(stored, "budgets", "target_steps"),
         "n_evaluations": len(stored.evaluations),
         **{name: columns[name][-1] if n_rows else None for name in ("source_steps", "target_steps", "updates")},
@@ -128,6 +128,12 @@ def _spreads(kept: list[list[float]]) -> list[float]:
 def _planned(stored: StoredRun, part: str, name: str) -> int | None:
     found = (stored.spec or {}).get(part)
     return found.get(name) if isinstance(found, dict) else None
+
+
+def _planned_evaluations(stored: StoredRun) -> int | None:
+    """The suite's count, and one more where the run was pretrained."""
+    count = _planned(stored, "evaluation", "count")
+    return count if count is None else count + bool(_planned(stored, "evaluation", "after_switch"))
 
 
 def _integrity(cell: dict[str, Any], folder: Path, stored: StoredRun) -> list[str]:

@@ -18,7 +18,7 @@ _TEMPERATURE = "initial temperature 0.1 instead of 1, because rewards are at mos
 _LOG_STD = "log standard deviation by a tanh within [-5, 2] (CleanRL) instead of clipped to [-20, 2]"
 
 
-class _AgentMethod:
+class AgentMethod:
     """The contract translated to `wombet.agent.TransferAgent`; `fixed` are the settings that make the method."""
 
     capabilities: ClassVar[Capabilities]
@@ -77,7 +77,7 @@ class SACConfig(LearnerConfig):
     random_steps: int = 5000  # Haarnoja et al. 2018 take 1e4 on most tasks, CleanRL 5e3
 
 
-class SAC(_AgentMethod):
+class SAC(AgentMethod):
     """Soft actor-critic from scratch: neither data nor source task."""
 
     Config = SACConfig
@@ -105,7 +105,7 @@ class RLPDConfig(SACConfig):
     offline_fraction: float = 0.5  # exact share of every minibatch
 
 
-class RLPD(_AgentMethod):
+class RLPD(AgentMethod):
     """SAC from scratch on half offline, half online data, with LayerNorm ensemble critics."""
 
     Config = RLPDConfig
@@ -138,7 +138,7 @@ class WOMBETConfig(AgentConfig):
             raise InputError(f"pretraining_updates is {self.pretraining_updates}; it must be zero or more")
 
 
-class WOMBET(_AgentMethod):
+class WOMBET(AgentMethod):
     """WOMBET with one iteration on the shared dataset: adaptive mixture, robust target, conservative actor."""
 
     Config = WOMBETConfig

@@ -164,18 +164,25 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
         )
     pair = _pair(entry)
     recipe = _recipe(suite, entry, row, pair) if capabilities.needs_dataset else None
+    budgets = _relevant_budgets(suite, row, config, recipe)
     return RunSpec(
         pair=pair,
         method=variant.method,
         method_version=capabilities.version,
         config=config,
         seed=0,
-        budgets=_relevant_budgets(suite, row, config, recipe),
-        evaluation=suite.evaluation.model_dump(mode="json"),
+        budgets=budgets,
+        evaluation=_evaluation(suite, budgets),
         dataset=recipe,
         data_part=_data_part(suite, row),
         row=row,
     )
+
+
+def _evaluation(suite: Suite, budgets: Budgets) -> dict[str, int]:
+    """The suite's protocol; a run that pretrains and goes on online is also evaluated one step after the switch."""
+    switches = budgets.offline_updates > 0 and budgets.target_steps > 0
+    return {**suite.evaluation.model_dump(mode="json"), **({"after_switch": 1} if switches else {})}
 
 
 def _data_part(suite: Suite, row: str) -> str | None:

@@ -83,7 +83,10 @@ class BudgetEntry(_Part):
 
 
 class EvaluationProtocol(_Part):
-    """`count` evaluations of `episodes` each, evenly spaced over the target steps, from 0 to the end."""
+    """`count` evaluations of `episodes` each, evenly spaced over the target steps, from 0 to the end.
+
+    Runs that learn from the dataset alone before their first target step have one more, a step later.
+    """
 
     count: int = Field(ge=2)
     episodes: int = Field(ge=1)
@@ -290,9 +293,13 @@ class RunSpec:
         return f"{self.pair.id} {self.row or self.method} seed {self.seed}"
 
     def evaluation_steps(self) -> list[int]:
-        """Target steps at which an online method is evaluated: evenly spaced, both ends included."""
+        """Target steps at which an online method is evaluated: evenly spaced, both ends included.
+
+        Of a pretrained run there is one more, `after_switch` steps after the first, to see what the switch did.
+        """
         count, total = self.evaluation["count"], self.budgets.target_steps
-        return sorted({round(total * i / (count - 1)) for i in range(count)})
+        after_switch = min(self.evaluation.get("after_switch", 0), total)
+        return sorted({after_switch, *(round(total * i / (count - 1)) for i in range(count))})
 
 
 def run_spec_from_json(content: dict[str, Any]) -> RunSpec:

@@ -78,7 +78,7 @@ class TransferAgent:
         if penalises_online_rows(config) and (world_model is None or dataset is None):
             raise InputError('penalised_rows "all" needs a dataset and its world model; choose "offline" or "none"')
         self.world_model = world_model
-        self.learner = ActorCritic(obs_dim, action_dim, config, streams.torch("learner", device=device), device)
+        self.learner = self._new_learner(obs_dim, action_dim, streams.torch("learner", device=device), device)
         self.mixture = Mixture(config)
         self.penalty_scale = penalty_scale(dataset, config.target_penalty) if dataset is not None else 0.0
         self.offline = self._offline_rows(dataset, device) if dataset is not None else None
@@ -154,16 +154,20 @@ class TransferAgent:
     def _interact(self, env: MeteredEnv) -> None:
         obs = env.observation
         warming_up = self.steps < self.config.random_steps
-        if warming_up:
-            action = self._warm_up.uniform(-1, 1, env.action_space.shape).astype(np.float32)
-        else:
-            action = self.learner.act_one(obs, self._exploration)
+        action = self._first_action(obs) if warming_up else self.learner.act_one(obs, self._exploration)
         next_obs, reward, terminated, _, _ = env.step(action)
         penalty = self._online_penalty(obs, action)
         if self._meter is not None and not warming_up:
             self._meter.note(self._row(obs, action, reward, next_obs, terminated, penalty))
         self.online.add(obs, action, reward, next_obs, terminated, penalty)
         self.steps += 1
+
+    def _new_learner(self, obs_dim: int, action_dim: int, generator: torch.Generator, device: str) -> ActorCritic:
+        return ActorCritic(obs_dim, action_dim, self.config, generator, device)
+
+    def _first_action(self, obs: Array) -> Array:
+        """Return the action for an observation before the first update online: uniform."""
+        return self._warm_up.uniform(-1, 1, self.learner.action_dim).astype(np.float32)
 
     def _online_penalty(self, obs: Array, action: Array) -> float:
         if not penalises_online_rows(self.config) or self.world_model is None:

@@ -128,7 +128,7 @@ class ActorCritic:
             )
         self._wide = torch.bfloat16 if config.precision == "bfloat16" else dtype
         shapes = critic_shapes(config.n_critics, obs_dim + action_dim, config.hidden_width, config.layer_norm)
-        self.actor = FlatParameters(actor_shapes(obs_dim, config.hidden_width, action_dim), dtype, self.device)
+        self.actor = FlatParameters(self.actor_layout(), dtype, self.device)
         self.critics = FlatParameters(shapes, dtype, self.device)
         initialise(self.actor, generator)
         initialise(self.critics, generator)
@@ -142,6 +142,10 @@ class ActorCritic:
         self._actor_adam = Adam(self.actor.vector, config.actor_lr)
         self._critic_adam = Adam(self.critics.vector, config.critic_lr)
         self._temperature_adam = Adam(self.log_temperature, config.temperature_lr)
+
+    def actor_layout(self) -> dict[str, tuple[int, ...]]:
+        """Return the named shapes of the actor's parameters."""
+        return actor_shapes(self.obs_dim, self.config.hidden_width, self.action_dim)
 
     @property
     def temperature(self) -> Tensor:
@@ -159,8 +163,12 @@ class ActorCritic:
         with torch.inference_mode():
             for batch in minibatches:
                 metrics = self.critic_step(batch)
-            metrics |= self.actor_step(minibatches[-1])
+            metrics |= self.actor_step(self.actor_batch(minibatches))
         return {name: value.clone() for name, value in metrics.items()}  # ordinary tensors again
+
+    def actor_batch(self, minibatches: Sequence[Batch]) -> Batch:
+        """Return the rows of an environment step that the actor learns from: the last minibatch (RLPD)."""
+        return minibatches[-1]
 
     def critic_step(self, batch: Batch) -> dict[str, Tensor]:
         """Move the critics one Adam step towards (7) and the targets one Polyak step."""

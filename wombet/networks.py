@@ -48,9 +48,11 @@ def critic_shapes(n_critics: int, input_dim: int, hidden_width: int, layer_norm:
     return {**trunk, "weight3": (n_critics, 1, hidden_width), "bias3": (n_critics, 1, 1)}
 
 
-def actor_shapes(obs_dim: int, hidden_width: int, action_dim: int) -> dict[str, tuple[int, ...]]:
+def actor_shapes(
+    obs_dim: int, hidden_width: int, action_dim: int, layer_norm: bool = False
+) -> dict[str, tuple[int, ...]]:
     """Return the named shapes of an actor whose head's rows are means, then raw log standard deviations."""
-    trunk = _trunk_shapes(1, obs_dim, hidden_width, layer_norm=False)
+    trunk = _trunk_shapes(1, obs_dim, hidden_width, layer_norm)
     return {**trunk, "weight3": (1, 2 * action_dim, hidden_width), "bias3": (1, 2 * action_dim, 1)}
 
 

@@ -69,6 +69,21 @@ def test_phases_run_in_order_and_every_row_carries_all_costs(store: Store) -> No
     assert train[0]["infinite"] is None
 
 
+def test_a_pretrained_run_is_evaluated_at_the_switch_one_step_later_and_at_the_end(store: Store) -> None:
+    spec = cells.cell("phased-probe")
+    rows = read_rows(
+        run(dataclasses.replace(spec, evaluation={**spec.evaluation, "after_switch": 1}), store) / "evals.jsonl"
+    )
+    assert [(row["phase"], row["target_steps"]) for row in rows] == [
+        ("offline", 0),
+        ("online", 1),
+        ("online", 20),
+        ("online", 40),
+        ("online", 60),
+    ]
+    assert rows[1]["updates"] == rows[0]["updates"] + 1
+
+
 def test_training_metrics_are_thinned_to_about_200_rows(store: Store) -> None:
     folder = run(cells.cell("probe", target_steps=1000, evaluations=2), store)
     steps = [row["target_steps"] for row in read_rows(folder / "train.jsonl")]

@@ -124,6 +124,19 @@ def test_evaluations_are_evenly_spaced_with_both_ends() -> None:
     assert run.evaluation_steps() == [0, 600, 1200, 1800, 2400, 3000]
 
 
+def test_a_pretrained_run_is_evaluated_one_step_after_the_switch_too() -> None:
+    variants = {
+        "pretrained": {"method": "wombet", "config": {"pretraining_updates": 20}},
+        "begun-cold": {"method": "wombet", "config": {"pretraining_updates": 0}},
+    }
+    runs = build_matrix(parse_suite(changed(methods=["sac", "bc", *variants], variants=variants), "x")).runs
+    steps = {run.row: run.evaluation_steps() for run in runs if run.seed == 0}
+    assert steps["pretrained"] == sorted({1, *steps["sac"]})
+    assert steps["begun-cold"] == steps["sac"]
+    assert 1 not in steps["sac"]
+    assert {run.row for run in runs if "after_switch" in run.evaluation} == {"pretrained"}
+
+
 def test_overrides_are_typed_and_give_the_results_a_name_of_their_own() -> None:
     overrides = parse_overrides(["sac.utd=2", "wombet.mixing=fixed", "rlpd.actor_lr = 1e-4"])
     assert overrides == {"sac": {"utd": 2}, "wombet": {"mixing": "fixed"}, "rlpd": {"actor_lr": 1e-4}}

@@ -1,0 +1,174 @@
+"""`python -m benchmarks.updates_per_second [METHOD ...]`: a table of every method's updates per second at pocket size.
+
+Each phase of each method trains for about a second of CPU time on HalfCheetah's sizes, by the contract, so that what
+an adapter adds is in the figure, and online the environment's step too. Beside it stands the library's own update in a
+bare loop on a ready minibatch, where a library has one. It compares methods that do different work, so it has no bar.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from baselines.api import Budgets, Phase, Problem
+from baselines.config import make_config
+from baselines.cql import CQLConfig, d3rlpy_cql
+from baselines.d3rlpy_method import D3rlpyLearner, Transitions, as_minibatch
+from baselines.quiet import silence_gym
+from baselines.registry import check_method_name, method, method_names
+from benchmarks.offline_update import random_dataset
+from benchmarks.peers import fill, random_transitions, sac_of_stable_baselines3
+from benchmarks.result import interleaved_medians
+from suites.spec import load_suite
+from suites.tasks import make_task
+from wombet.errors import InputError
+from wombet.interaction import Meter, MeteredEnv
+from wombet.process import prepare_process
+from wombet.streams import Streams
+
+SECONDS, LONGEST = 1.0, 20.0
+"""CPU seconds that a phase is measured for once it updates, and that it may take to its first update."""
+QUICK = {"random_steps": 200, "warmup_steps": 200, "first_burst": 1, "model_steps": 50, "rollout_steps": 256}
+"""What comes before the first updates is shortened; it is not in the figures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """Updates per CPU second of a phase, and of the library's own update, if there is one."""
+
+    method: str
+    phase: str
+    per_second: float
+    library: str = ""
+    library_per_second: float = float("nan")
+
+    def line(self) -> str:
+        """Return the row of the table."""
+        row = f"{self.method:<20} {self.phase:<8} {self.per_second:>9.1f}"
+        return f"{row} {self.library_per_second:>9.1f}  {self.library}" if self.library else row
+
+
+class _Enough(Exception):
+    """The phase was measured for long enough."""
+
+
+def pocket(name: str) -> dict[str, Any]:
+    """Return a method's settings in the pocket suites of the catalogue."""
+    fields = {field.name for field in dataclasses.fields(method(name).Config)}
+    suites = [load_suite("paper-fig3-pocket"), load_suite("paper-fig4-pocket")]
+    shared = {key: value for suite in suites for key, value in suite.shared.items()}
+    own = {key: value for suite in suites for key, value in suite.config.get(name, {}).items()}
+    return {key: value for key, value in {**shared, **own, **QUICK}.items() if key in fields}
+
+
+def rates_of(name: str) -> Iterator[Rate]:
+    """Measure every phase of a method that makes updates; raises InputError if it needs more than a dataset."""
+    kind = method(name)
+    problem = _problem()
+    config: Any = make_config(kind.Config, pocket(name), name)
+    adapter = kind(problem, config, Streams(0).child("method"), "cpu")
+    watch = _Watch()
+    for phase in kind.capabilities.phases:
+        found = watch.measure(adapter, phase)
+        if found is not None:
+            library = _library(name, phase, adapter, config)
+            peer, update = library if library is not None else ("", None)
+            per_second = float("nan") if update is None else 1 / interleaved_medians([update], turns=4, per_turn=10)[0]
+            yield Rate(name, phase.value, found, peer, per_second)
+
+
+class _Watch:
+    """Counts a method's updates against the CPU time they took, phase after phase."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self._begun = 0.0
+        self._first: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None
+
+    def measure(self, adapter: Any, phase: Phase) -> float | None:
+        """Return the phase's updates per second after its first one, or None if it makes no more than one."""
+        self._begun, self._first, self._last = time.thread_time(), None, None
+        with contextlib.suppress(_Enough):
+            adapter.train(phase, self._tick)
+        if self._first is None or self._last is None or self._last == self._first:
+            return None
+        (before, start), (after, end) = self._first, self._last
+        return (after - before) / (end - start)
+
+    def _tick(self, *, updates: int, metrics: Any = None) -> None:
+        now = time.thread_time()
+        if updates > self.updates:
+            self.updates = updates
+            self._last = updates, now
+            self._first = self._first or self._last
+        if now > (self._begun + LONGEST if self._first is None else self._first[1] + SECONDS):
+            raise _Enough
+
+
+def _problem() -> Problem:
+    target, source = make_task("halfcheetah", "close", horizon=200), make_task("halfcheetah", horizon=200)
+    plenty = Budgets(target_steps=10**7, offline_updates=10**7, source_steps=10**7)
+    source_env, target_env = (MeteredEnv(task.make_env(), Meter(None), lambda i: i) for task in (source, target))
+    return Problem(source, target, random_dataset(), plenty, source_env, target_env)
+
+
+def _library(name: str, phase: Phase, adapter: Any, config: Any) -> tuple[str, Callable[[], object]] | None:
+    """Return what a library offers for a phase of a method, and its update on a ready minibatch."""
+    learner = getattr(adapter, "learner", None)
+    if isinstance(learner, D3rlpyLearner):
+        batch = as_minibatch(_rows(config.batch_size))
+        return "d3rlpy, the same algorithm", lambda: learner.algorithm.update(batch)
+    if phase is Phase.OFFLINE and name in ("cql-sac", "off2on"):
+        sizes = {key: getattr(config, key) for key in ("hidden_width", "batch_size", "n_action_samples")}
+        algorithm = d3rlpy_cql(CQLConfig(**sizes)).create(device="cpu:0")
+        algorithm.create_impl((_rows(1).obs.shape[1],), _rows(1).action.shape[1])
+        batch = as_minibatch(_rows(config.batch_size))
+        return "d3rlpy's CQL, one agent", lambda: algorithm.update(batch)
+    if name == "sac":
+        peer = sac_of_stable_baselines3(config.hidden_width, 20_000)
+        assert peer.replay_buffer is not None
+        fill(peer.replay_buffer, random_transitions(20_000, np.random.default_rng(0)))
+        return "Stable-Baselines3's SAC without LayerNorm", lambda: peer.train(1, config.batch_size)
+    return None
+
+
+def _rows(n: int) -> Transitions:
+    dataset = random_dataset()
+    reward = np.asarray(dataset.reward_target)[:n]
+    return Transitions(dataset.obs[:n], dataset.action[:n], reward, dataset.next_obs[:n], np.zeros(n, np.float32))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table: 0 all well, 2 an unknown name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.updates_per_second", description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help="all of the registry, if none are named")
+    options = parser.parse_args(arguments)
+    silence_gym()
+    prepare_process(1)
+    try:
+        for name in options.methods:
+            check_method_name(name)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{'method':<20} {'phase':<8} {'updates/s':>9} {'library':>9}  (CPU time of one thread)")
+    left_out = []
+    for name in options.methods or method_names():
+        try:
+            for rate in rates_of(name):
+                print(rate.line(), flush=True)
+        except InputError as error:
+            left_out.append(f"{name}: {error}")
+    for reason in left_out:
+        print(f"not measured: {reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
