@@ -29,6 +29,7 @@ _OWN = {
     "rlpd": "baselines.actor_critic:RLPD",
     "wombet": "baselines.actor_critic:WOMBET",
     "wombet-iterated": "baselines.iterated:IteratedWOMBET",
+    "mtop-state": "baselines.multi_source.adapter:MTOPState",
     "source-policy": "baselines.controls:SourcePolicy",
     "sac-continued": "baselines.controls:ContinuedSAC",
     "target-planning": "baselines.controls:TargetPlanning",

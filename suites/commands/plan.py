@@ -19,6 +19,7 @@ from suites.commands.options import (
 
 if TYPE_CHECKING:
     from suites.matrix import Matrix
+    from suites.spec import RunSpec
     from suites.store import Store
 
 
@@ -84,8 +85,8 @@ def _rows_by_dataset(matrix: "Matrix") -> dict[str, list[str]]:
     """Rows that are fed a dataset or a part of it, by the dataset's id."""
     found: dict[str, list[str]] = {}
     for run in matrix.runs:
-        if run.dataset is not None:
-            rows = found.setdefault(run.dataset.id, [])
+        for recipe in run.recipes:
+            rows = found.setdefault(recipe.id, [])
             if run.row not in rows:
                 rows.append(run.row)
     return found
@@ -104,7 +105,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
         if not (store.dataset_folder(recipe.id) / "card.json").is_file()
     ]
     missing += [
-        (run.folder, "run", run.to_json(), None if run.dataset is None else run.dataset.id, run.row)
+        (run.folder, "run", run.to_json(), _last_missing(run, store), run.row)
         for run in matrix.runs
         if run.folder not in done
     ]
@@ -124,6 +125,12 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
         "known_from": dict(basis),
         "unknown": dict(unknown),
     }
+
+
+def _last_missing(run: "RunSpec", store: "Store") -> str | None:
+    """The dataset that the run waits for longest, since they are built in order."""
+    ids = [recipe.id for recipe in run.recipes if not (store.dataset_folder(recipe.id) / "card.json").is_file()]
+    return ids[-1] if ids else None
 
 
 def _print(plan: dict[str, Any]) -> None:
