@@ -9,7 +9,7 @@ import torch
 from baselines.actor_critic import RLPDConfig
 from baselines.api import Array, Capabilities, Phase, Problem, Tick
 from baselines.config import config_dict
-from baselines.multi_source.agent import GuidedAgent, Guidance
+from baselines.multi_source.agent import Guidance, GuidedAgent
 from baselines.multi_source.similarity import Signals, Similarity
 from baselines.multi_source.student import Student
 from baselines.multi_source.teacher import StateTeacher
