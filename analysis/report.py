@@ -14,6 +14,7 @@ from analysis.frames import csv_of
 from analysis.load import SuiteResults, load_suite
 from analysis.numbers import number_tables
 from analysis.palette import method_styles
+from analysis.source_weights import weight_frame, weights_figure
 from analysis.tables import Table, suite_tables
 from wombet.errors import InputError
 from wombet.files import pretty_json, write_atomically
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from suites.store import Store
 
 FIGURE_RESAMPLES = 2000
+_WEIGHTS = "{}: weight of each source task while the target is learned; thin lines are seeds, thick ones their mean."
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def build_report(
     results = load_suite(store, suite_name)
     tables = suite_tables(results, seed, resamples, backend)
     drawn = {pair: _pair_figures(results, tables, pair, seed) for pair in results.pairs}
+    weights = weight_frame(store, results)
+    for pair, own in weights.groupby("pair"):
+        drawn[str(pair)].append(Figure(f"{file_name(str(pair))}-weights", _WEIGHTS.format(pair), weights_figure(own)))
     overall = _overall_figures(results, seed)
     for figure in [*overall, *(figure for group in drawn.values() for figure in group)]:
         for kind, data in figure.files.items():
@@ -82,6 +87,8 @@ def build_report(
     _write_tables(out, results, tables)
     for name, frame in number_tables(results, seed, FIGURE_RESAMPLES, backend).items():
         write_atomically(out / "tables" / f"{name}.csv", csv_of(frame))
+    if len(weights):
+        write_atomically(out / "tables" / "source-weights.csv", csv_of(weights))
     context = _context(results, tables, drawn, overall, resamples, seed, backend)
     write_atomically(out / "report.md", _markdown(context))
     write_atomically(out / "report.html", _html(context))
