@@ -62,7 +62,7 @@ def weights_figure(frame: pd.DataFrame) -> dict[str, bytes]:
 def _draw_method(axes: Axes, method: str, frame: pd.DataFrame, styles: dict[str, Style]) -> None:
     mean = mean_weights(frame)
     for (source, _), own in frame.groupby(["source", "seed"], sort=False):
-        axes.plot(own["target_steps"], own["weight"], color=styles[source].colour, alpha=0.35, linewidth=0.7)
+        axes.plot(own["target_steps"], own["weight"], color=styles[str(source)].colour, alpha=0.35, linewidth=0.7)
     for source in mean.columns:
         axes.plot(mean.index, mean[source], color=styles[source].colour, linewidth=1.8)
     axes.set_title(method, fontsize=9, loc="left")

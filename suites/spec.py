@@ -242,6 +242,11 @@ class DatasetRecipe:
         return self.collection == IMPORTED
 
     @property
+    def source_name(self) -> str:
+        """How the source task is named to people."""
+        return "source"
+
+    @property
     def id(self) -> str:
         """Folder name of the artefact."""
         digits = self.config["rows"] if self.imported else sha256(canonical_json(asdict(self)))[:12]
@@ -256,6 +261,12 @@ class SourceRecipe(DatasetRecipe):
     """
 
     source: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def source_name(self) -> str:
+        """The level, and the reward parameters that differ from its own."""
+        changes = ", ".join(f"{name} = {value}" for name, value in self.source["reward"].items())
+        return f"{self.source['level']} with {changes}" if changes else str(self.source["level"])
 
 
 def recipe_from_json(content: dict[str, Any]) -> DatasetRecipe:

@@ -54,6 +54,7 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
     datasets = [
         {
             "id": recipe.id,
+            "source": recipe.source_name,
             "collection": recipe.collection,
             "rollouts": recipe.rollouts,
             "profile": recipe.profile,
@@ -148,7 +149,11 @@ def _print(plan: dict[str, Any]) -> None:
     fed = {row for dataset in plan["datasets"] for row in dataset["rows"]}
     for dataset in plan["datasets"]:
         imported = dataset["collection"] == IMPORTED
-        kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
+        kind = (
+            IMPORTED
+            if imported
+            else "of {source}, {collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
+        )
         users = "" if fed == set(dataset["rows"]) else f" for {', '.join(dataset['rows'])}"
         there, missing = ("there", "to import") if imported else ("built", "to build")
         out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")

@@ -67,6 +67,11 @@ def test_each_source_has_a_dataset_of_its_own_and_the_familys_own_is_the_one_tha
     assert moderate.source_fingerprint == make_task("halfcheetah", "moderate", horizon=100).fingerprint()
     assert isinstance(backward, SourceRecipe)
     assert backward.source == {"level": "source", "reward": {"target": -4.0}}
+    assert [recipe.source_name for recipe in (own, moderate, backward)] == [
+        "source",
+        "moderate",
+        "source with target = -4.0",
+    ]
     assert {recipe.dataset_seed for recipe in (own, moderate, backward)} == {1}
     assert {recipe.dataset_seed for recipe in of["mtop-state"].recipes} == {1}
     assert rows(matrix_of(), 2)["mtop-state"].recipes[0].dataset_seed == 0
