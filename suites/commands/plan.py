@@ -149,11 +149,8 @@ def _print(plan: dict[str, Any]) -> None:
     fed = {row for dataset in plan["datasets"] for row in dataset["rows"]}
     for dataset in plan["datasets"]:
         imported = dataset["collection"] == IMPORTED
-        kind = (
-            IMPORTED
-            if imported
-            else "of {source}, {collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
-        )
+        kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
+        kind += "" if dataset["source"] == "source" else f", of {dataset['source']}"
         users = "" if fed == set(dataset["rows"]) else f" for {', '.join(dataset['rows'])}"
         there, missing = ("there", "to import") if imported else ("built", "to build")
         out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")

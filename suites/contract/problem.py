@@ -73,9 +73,9 @@ def sources() -> tuple[NamedSource, ...]:
     }
     found = []
     for name, task in tasks.items():
-        rows = dataset().relabel(task)
-        own = dataclasses.replace(rows, reward_source=rows.reward_target, terminated=rows.terminated_target)
-        found.append(NamedSource(name, task, own))
+        rows = dataset()
+        reward, terminated = task.relabel(rows.obs, rows.action, rows.next_obs)
+        found.append(NamedSource(name, task, dataclasses.replace(rows, reward_source=reward, terminated=terminated)))
     return tuple(found)
 
 

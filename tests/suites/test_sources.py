@@ -11,8 +11,9 @@ import pytest
 
 from baselines.api import Budgets
 from suites.datasets import build_dataset
-from suites.dispatch import dispatch
+from suites.dispatch import _Plan, dispatch
 from suites.matrix import Matrix, build_matrix
+from suites.outcome import Outcome
 from suites.runner import run_cell
 from suites.sources import load_sources, recipe_of, source_task
 from suites.spec import DatasetRecipe, PairSpec, RunSpec, SourceEntry, SourceRecipe, parse_suite, run_spec_from_json
@@ -193,6 +194,13 @@ def test_a_run_waits_for_every_one_of_its_datasets_and_is_blocked_by_any(tmp_pat
     summary = dispatch([spec], store, executor="inline", on_event=events.append)
     assert [event.job.id for event in events if event.kind == "started"] == [*(r.id for r in spec.recipes), spec.folder]
     assert summary.counts == {"done": 3}
+
+    plan = _Plan([cells.cell("mtop-state", seed=1)], [], Store(tmp_path / "other"), {"device": "cpu"})
+    first, second = (plan.ready.popleft() for _ in range(2))
+    plan.ended(first, Outcome("done"))
+    assert (len(plan.ready), len(plan.waiting)) == (0, 1)
+    plan.ended(second, Outcome("done"))
+    assert (len(plan.ready), len(plan.waiting)) == (1, 0)
 
     bad = recipe_of(cells.recipe(cells.generation(gate_tolerance=0.0)), SourceEntry(name="bad", level="far"))
     worse = recipe_of(cells.recipe(cells.generation(gate_tolerance=0.0)), SourceEntry(name="worse", level="moderate"))
