@@ -180,7 +180,8 @@ def load_suite(store: Store, suite: str) -> SuiteResults:
         kind = manifest["method_kinds"].get(cell["method"], "")
         records = read_cell(pairs[cell["pair"]], kind, manifest["schema"], cell, folder, store.read_run(folder))
         if records.run["state"] == "todo" and cell.get("dataset"):
-            records.run["error"] = last_line(store.building_folder(cell["dataset"]) / "error.txt")
+            errors = (last_line(store.building_folder(each) / "error.txt") for each in cell["dataset"].split("+"))
+            records.run["error"] = next(filter(None, errors), None)
         cells.append(records)
     runs = pd.DataFrame([cell.run for cell in cells], columns=[name for name in RUN_COLUMNS if name not in _DERIVED])
     runs = runs.astype(dict.fromkeys(_WHOLE, "Int64"))

@@ -19,6 +19,7 @@ from analysis.numbers import number_tables
 from analysis.page import How, html, markdown_page, page_context, section_of_table
 from analysis.published import band_comparisons, band_table
 from analysis.sections import Section
+from analysis.source_weights import weight_frame, weights_section
 from analysis.tables import Table, suite_tables
 from analysis.traces import read_traces, value_table
 from analysis.views import Anchors, View, latex, table_view
@@ -73,11 +74,14 @@ def build_report(
     results = load_suite(store, suite_name)
     tables = suite_tables(results, seed, resamples, backend)
     numbers = number_tables(results, seed, FIGURE_RESAMPLES, backend)
+    weights = weight_frame(store, results)
     anchors = Anchors(results)
     first = _result_sections(results, tables, anchors, seed, drawn)
-    further = _further_sections(store, results, numbers, anchors, seed, drawn)
+    further = _further_sections(store, results, numbers, weights, anchors, seed, drawn)
     _write_figures(out, [figure for section in [*first, *further] for figure in section.figures])
     _write_tables(out, results, tables, numbers, [view for section in [*first, *further] for view in section.views])
+    if len(weights):
+        write_atomically(out / "tables" / "source-weights.csv", csv_of(weights))
     sentences = summary.page_sentences(tables, numbers, results.findings)
     context = page_context(results, tables, first, further, sentences, anchors, How(resamples, seed, backend))
     write_atomically(out / "report.md", markdown_page(context))
@@ -101,6 +105,7 @@ def _further_sections(
     store: "Store",
     results: SuiteResults,
     numbers: dict[str, pd.DataFrame],
+    weights: pd.DataFrame,
     anchors: Anchors,
     seed: int,
     formats: Sequence[str],
@@ -113,6 +118,7 @@ def _further_sections(
         sections.diagnostics_section(
             traces, value_table(traces, store, results), trace_figures(results, traces, formats), anchors
         ),
+        weights_section(weights, formats),
         sections.data_section(artefacts, anchors),
         sections.cost_section(results, artefacts, anchors),
         sections.robustness_section(numbers, anchors),

@@ -36,7 +36,8 @@ class Capabilities:
     data. kind: the group in tables. source: "ours", or the paper and library it comes from. deviations: what differs
     from that source. tuned: which settings were chosen by looking at results, and on what. version: raised when the
     method's results change. resumable: whether `state` is complete. source_steps_online: whether it goes back to the
-    source task during the online phase, which opens both environments.
+    source task during the online phase, which opens both environments. needs_sources: whether it is given the datasets
+    of several named source tasks, in place of `dataset`.
     """
 
     phases: tuple[Phase, ...]
@@ -48,6 +49,7 @@ class Capabilities:
     version: int = 1
     resumable: bool = True
     source_steps_online: bool = False
+    needs_sources: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,15 @@ class SourceKnowledge:
     source: TransferDataset
 
 
+@dataclass(frozen=True, eq=False)
+class NamedSource:
+    """One of several source tasks: its name, the task, and its dataset, labelled with the task's own rewards."""
+
+    name: str
+    task: Task
+    dataset: TransferDataset
+
+
 @dataclass
 class Problem:
     """One transfer problem: two tasks, the data that all methods share, metered environments, and budgets.
@@ -81,7 +92,7 @@ class Problem:
     The environments refuse a step beyond their budget, and outside the phase they belong to. `knowledge` reads what
     the dataset's making left behind; it is None without a dataset, and with one that came from elsewhere.
     `open_source(name)` opens another source environment, charged to the meter of `source_env`, whose resets are seeded
-    by the name; whoever opens it closes it.
+    by the name; whoever opens it closes it. `sources` are for methods that learn from several source tasks.
     """
 
     source: Task
@@ -92,6 +103,7 @@ class Problem:
     target_env: "MeteredEnv"
     knowledge: Callable[[], SourceKnowledge] | None = None
     open_source: "Callable[[str], MeteredEnv] | None" = None
+    sources: tuple[NamedSource, ...] = ()
 
 
 class Tick(Protocol):

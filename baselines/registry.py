@@ -39,6 +39,7 @@ _OWN = {
     "sac-offline-buffer": "baselines.hyq:SACOfflineBuffer",
     "wombet": "baselines.actor_critic:WOMBET",
     "wombet-iterated": "baselines.iterated:IteratedWOMBET",
+    "mtop-state": "baselines.multi_source.adapter:MTOPState",
     "source-policy": "baselines.controls:SourcePolicy",
     "sac-continued": "baselines.controls:ContinuedSAC",
     "target-planning": "baselines.controls:TargetPlanning",

@@ -52,7 +52,7 @@ class WSRLLearner(ConservativeLearner):
     def actor_layout(self) -> dict[str, tuple[int, ...]]:
         """Return the named shapes of the actor's parameters."""
         config: Any = self.config
-        return actor_shapes(self.obs_dim, config.hidden_width, self.action_dim, config.actor_layer_norm)
+        return actor_shapes(self.actor_dim, config.hidden_width, self.action_dim, config.actor_layer_norm)
 
     def actor_batch(self, minibatches: Sequence[Batch]) -> Batch:
         """Return all rows of an environment step."""

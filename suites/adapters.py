@@ -8,6 +8,7 @@ from baselines.registry import method
 from suites.datasets import load_for_run
 from suites.knowledge import knowledge_reader
 from suites.problem import open_problem
+from suites.sources import load_sources
 from suites.spec import RunSpec
 from suites.store import Store
 from wombet.dataset import ACCEPTED
@@ -29,4 +30,5 @@ def build_adapter(spec: RunSpec, store: Store, device: str) -> tuple[Adapter, Pr
     config: Any = make_config(kind.Config, spec.config, f"{spec.label}, config")
     problem = open_problem(spec, load_for_run(spec, store, spec.data_part or ACCEPTED))
     problem.knowledge = knowledge_reader(spec.dataset, store)
+    problem.sources = load_sources(spec, store, spec.data_part or ACCEPTED)
     return kind(problem, config, Streams(spec.seed).child("method"), device), problem

@@ -15,11 +15,12 @@ from suites.claim import LOCK, ClaimLost, claim
 from suites.exchange import content_digits
 from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
-from suites.problem import check_fingerprint, tasks_of
+from suites.problem import tasks_of
 from suites.provenance import Attempt
-from suites.spec import IMPORTED, DatasetRecipe, RunSpec
+from suites.sources import source_task as source_task
+from suites.spec import IMPORTED, DatasetRecipe, RunSpec, SourceRecipe
 from suites.store import Store, clear_leftovers, record_failure
-from suites.tasks.task import Task, make_task
+from suites.tasks.task import Task
 from wombet.dataset import ACCEPTED, TransferDataset, load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
 from wombet.files import pretty_json, sha256, sha256_of_file, sync_folder, write_atomically
@@ -97,13 +98,6 @@ def config_of(recipe: DatasetRecipe) -> GenerationConfig:
     return make_config(GenerationConfig, recipe.config, f"dataset recipe {recipe.id}")
 
 
-def source_task(recipe: DatasetRecipe) -> Task:
-    """Return the recipe's source task; raises InputError if its numbers are no longer those of the recipe."""
-    task = make_task(recipe.family, "source", "both", recipe.horizon)
-    check_fingerprint(task, recipe.source_fingerprint)
-    return task
-
-
 def verify_dataset(folder: Path, task: Task) -> dict[str, Any]:
     """Check every file's hash, every row of every part, and that the rewards are `task`'s; returns the card.
 
@@ -158,7 +152,8 @@ class _Build:
         self.task = source_task(recipe)
         self.meter = Meter(config.source_steps, "source")
         self.checkpoints = Checkpoints(folder / "checkpoint")
-        self._streams = Streams(recipe.dataset_seed).child("dataset", recipe.family)
+        path = (recipe.source_fingerprint,) if isinstance(recipe, SourceRecipe) else ()
+        self._streams = Streams(recipe.dataset_seed).child("dataset", recipe.family, *path)
         self.builder = TransferDataBuilder(self.task, self._open_env, self.meter, config, self._streams, device)
 
     def run(self) -> Generated:

@@ -130,7 +130,7 @@ def _executor(name: str, workers: int, stop: Callable[[], bool], cell_seconds: f
 
 
 class _Plan:
-    """Jobs that may begin, jobs that wait for a dataset, and what became of the rest."""
+    """Jobs that may begin, jobs that wait for datasets, and what became of the rest."""
 
     def __init__(
         self, runs: Sequence[RunSpec], recipes: Sequence[DatasetRecipe], store: Store, options: dict[str, Any]
@@ -138,35 +138,33 @@ class _Plan:
         self.summary, self.store = Summary(), store
         open_runs = [run for run in runs if not is_finished(store.run_folder(run.folder))]
         wanted = {recipe.id: recipe for recipe in recipes}
-        wanted |= {run.dataset.id: run.dataset for run in open_runs if run.dataset is not None}
+        wanted |= {recipe.id: recipe for run in open_runs for recipe in run.recipes}
         missing = missing_datasets(wanted.values(), store)
         skipped = len(runs) - len(open_runs) + sum(is_built(store, recipe) for recipe in recipes)
         if skipped:
             self.summary.counts["skipped"] = skipped
         each = ({**options, "device": device} for device in cycle(devices_of(options["device"])))
         self.ready = deque(Job.of_dataset(recipe, store, next(each)) for recipe in missing)
-        self.waiting: dict[str, list[Job]] = {recipe.id: [] for recipe in missing}
+        self._missing = {recipe.id for recipe in missing}
         jobs = [Job.of_run(run, store, next(each)) for run in open_runs]
-        self.ready.extend(job for job in jobs if job.dataset is None)
-        for job in jobs:
-            if job.dataset in self.waiting:
-                self.waiting[job.dataset].append(job)
-            elif job.dataset is not None:
-                self.ready.append(job)
+        self.waiting = [job for job in jobs if self._waits(job)]
+        self.ready.extend(job for job in jobs if not job.datasets)
+        self.ready.extend(job for job in jobs if job.datasets and not self._waits(job))
 
     @property
     def open_jobs(self) -> int:
         """How many jobs have not begun."""
-        return len(self.ready) + sum(map(len, self.waiting.values()))
+        return len(self.ready) + len(self.waiting)
 
     def ended(self, job: Job, outcome: Outcome) -> list[tuple[Job, Outcome]]:
         """Take note of an ending; returns it and those that follow from it."""
         endings = [(job, outcome)]
         if job.kind == "dataset" and outcome.ending in ("done", "skipped"):
-            self.ready.extend(self.waiting.pop(job.id))
+            self._missing.discard(job.id)
+            self.ready.extend(self._taken(lambda run: not self._waits(run)))
         elif job.kind == "dataset" and outcome.ending != "preempted":
             follows = Outcome("busy" if outcome.ending == "busy" else "blocked", f"{job.label}: {outcome.message}")
-            endings += [(run, follows) for run in self.waiting.pop(job.id)]
+            endings += [(run, follows) for run in self._taken(lambda run: job.id in run.datasets)]
         for ended, result in endings:
             ending = "failed" if result.ending == "lost" else result.ending
             self.summary.counts[ending] += 1
@@ -175,6 +173,15 @@ class _Plan:
             elif ending == "blocked":
                 self.summary.blocked.append((ended.label, result.message))
         return endings
+
+    def _waits(self, job: Job) -> bool:
+        return not self._missing.isdisjoint(job.datasets)
+
+    def _taken(self, which: Callable[[Job], bool]) -> list[Job]:
+        """Take out of the waiting jobs those that `which` holds for."""
+        taken = [job for job in self.waiting if which(job)]
+        self.waiting = [job for job in self.waiting if job not in taken]
+        return taken
 
 
 class _Dispatch:
@@ -193,7 +200,7 @@ class _Dispatch:
         self._on_event = on_event or (lambda event: None)
         self._running: set[str] = set()
         self._finished, self._total = 0, plan.open_jobs
-        jobs = [*plan.ready, *(job for waiting in plan.waiting.values() for job in waiting)]
+        jobs = [*plan.ready, *plan.waiting]
         self._left = TimeLeft(Rates.of_store(plan.store), ((job.id, job.kind, job.task["content"]) for job in jobs))
 
     def run(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from suites.outcome import Outcome, sentence_of
 from suites.pacing import Progress, progress_of
-from suites.spec import DatasetRecipe, RunSpec, run_spec_from_json
+from suites.spec import DatasetRecipe, RunSpec, recipe_from_json, run_spec_from_json
 from suites.store import Store, claim, read_json, record_failure
 from suites.worker import Task, initialise, perform, prepare, work
 from wombet.errors import InputError
@@ -25,14 +25,14 @@ class Job:
     label: str
     folder: Path
     task: Task
-    dataset: str | None = None
+    datasets: tuple[str, ...] = ()
 
     @classmethod
     def of_run(cls, spec: RunSpec, store: Store, options: dict[str, Any]) -> "Job":
         """The job of a run."""
         task = {"kind": "run", "content": spec.to_json(), "store": str(store.root), "options": options}
-        dataset = None if spec.dataset is None else spec.dataset.id
-        return cls("run", spec.folder, spec.label, store.run_folder(spec.folder), task, dataset)
+        datasets = tuple(recipe.id for recipe in spec.recipes)
+        return cls("run", spec.folder, spec.label, store.run_folder(spec.folder), task, datasets)
 
     @classmethod
     def of_folder(cls, relative: str, store: Store, options: dict[str, Any]) -> "Job":
@@ -43,7 +43,7 @@ class Job:
             return cls.of_run(run_spec_from_json(spec), store, options)
         if recipe is None:
             raise InputError(f"{folder} has neither spec.json nor recipe.json; submit the suite again")
-        return cls.of_dataset(DatasetRecipe(**recipe), store, options)
+        return cls.of_dataset(recipe_from_json(recipe), store, options)
 
     @classmethod
     def of_dataset(cls, recipe: DatasetRecipe, store: Store, options: dict[str, Any]) -> "Job":

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from suites.checkpoint import stored_digest
 from suites.claim import LOCK, is_claimed
-from suites.spec import SCHEMA, DatasetRecipe, RunSpec, run_spec_from_json
+from suites.spec import SCHEMA, RunSpec, recipe_from_json, run_spec_from_json
 from suites.store import Store, StoredRun, read_json, read_list, read_rows
 from wombet.dataset import load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
@@ -172,7 +172,7 @@ def _dataset(folder: Path) -> Iterator[tuple[Kind, str]]:
         return
     recipe = card.get("recipe")
     try:
-        named = DatasetRecipe(**(recipe or {}))
+        named = recipe_from_json(recipe or {})
         if named.id != folder.name or asdict(named) != recipe:
             yield "inconsistent", f"the card's recipe is that of dataset {named.id}, and the folder is {folder.name}"
     except (TypeError, KeyError):

@@ -14,6 +14,7 @@ from suites.spec import (
     SCHEMA,
     DataChoice,
     DatasetRecipe,
+    NamedRecipe,
     PairEntry,
     PairSpec,
     RunSpec,
@@ -48,7 +49,7 @@ class Matrix:
     @property
     def recipes(self) -> list[DatasetRecipe]:
         """The datasets that the cells need, each once."""
-        return list({run.dataset.id: run.dataset for run in self.runs if run.dataset is not None}.values())
+        return list({recipe.id: recipe for run in self.runs for recipe in run.recipes}.values())
 
     def select(self, pairs: list[str], methods: list[str], seeds: int | None) -> "Matrix":
         """Return the part with the named pairs and methods (all, if none are named) and the first `seeds` seeds."""
@@ -102,7 +103,7 @@ class Matrix:
                     "seed": run.seed,
                     "run_id": run.run_id,
                     "folder": run.folder,
-                    "dataset": None if run.dataset is None else run.dataset.id,
+                    "dataset": run.data_id,
                 }
                 for run in self.runs
             ],
@@ -127,10 +128,12 @@ def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
 
 
 def _of_seed(run: RunSpec, seed: int, n_datasets: int) -> RunSpec:
-    recipe = run.dataset
-    if recipe is not None and not recipe.imported:
-        recipe = dataclasses.replace(recipe, dataset_seed=seed % n_datasets)
-    return dataclasses.replace(run, seed=seed, dataset=recipe)
+    def of_seed(recipe: DatasetRecipe) -> DatasetRecipe:
+        return recipe if recipe.imported else dataclasses.replace(recipe, dataset_seed=seed % n_datasets)
+
+    dataset = None if run.dataset is None else of_seed(run.dataset)
+    sources = tuple(NamedRecipe(source.name, of_seed(source.recipe)) for source in run.sources)
+    return dataclasses.replace(run, seed=seed, dataset=dataset, sources=sources)
 
 
 def _config(suite: Suite, row: str, override: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +159,7 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
     """The run of a row with seed 0; those of the other seeds differ in seed and dataset alone."""
     variant = suite.variant(row)
     capabilities = method(variant.method).capabilities
-    from_source = capabilities.needs_dataset or Phase.SOURCE in capabilities.phases
+    from_source = capabilities.needs_dataset or capabilities.needs_sources or Phase.SOURCE in capabilities.phases
     if is_native(entry.family) and (from_source or capabilities.source_steps_online):
         raise InputError(
             f"suite {suite.name}, pair {entry.family}: method {row} learns from a source task, and a native task has "
@@ -175,6 +178,7 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
         evaluation=_evaluation(suite, budgets),
         dataset=recipe,
         data_part=_data_part(suite, row),
+        sources=_sources(suite, entry, row, pair),
         row=row,
     )
 
@@ -188,14 +192,20 @@ def _evaluation(suite: Suite, budgets: Budgets) -> dict[str, int]:
 def _data_part(suite: Suite, row: str) -> str | None:
     variant = suite.variant(row)
     where = f"suite {suite.name}, variant {row}"
-    if variant.data and not method(variant.method).capabilities.needs_dataset:
+    capabilities = method(variant.method).capabilities
+    if variant.sources and not capabilities.needs_sources:
+        raise InputError(
+            f"{where}: method {variant.method} does not learn from several source tasks; leave sources out"
+        )
+    fed = capabilities.needs_dataset or capabilities.needs_sources
+    if variant.data and not fed:
         raise InputError(f"{where}: method {variant.method} is given no data; leave data out")
     if variant.data_part is None:
         return None
     known = (*CONTROLS, *MATCHED)
     if variant.data_part not in known:
         raise InputError(f"{where}: there is no data_part {variant.data_part!r}{nearest(variant.data_part, known)}")
-    if not method(variant.method).capabilities.needs_dataset:
+    if not fed:
         raise InputError(f"{where}: method {variant.method} is given no data; leave data_part out")
     return variant.data_part
 
@@ -242,11 +252,31 @@ def _pair(entry: PairEntry) -> PairSpec:
 
 def _recipe(suite: Suite, entry: PairEntry, row: str, pair: PairSpec) -> DatasetRecipe:
     """The recipe of a row's dataset with seed 0."""
-    data = _data_choice(suite, entry, row)
+    return _recipe_from(_data_choice(suite, entry, row), suite, row, pair)
+
+
+def _sources(suite: Suite, entry: PairEntry, row: str, pair: PairSpec) -> tuple[NamedRecipe, ...]:
+    """The recipes of a row's source datasets with seed 0; each source's fields of data go in front of the row's."""
+    from suites.sources import entries_of, recipe_of
+
+    if not method(suite.variant(row).method).capabilities.needs_sources:
+        return ()
+    data, found = _data_choice(suite, entry, row), []
+    for source in entries_of(suite, entry, row):
+        chosen = _with_fields(data, source.data, f"suite {suite.name}, source {source.name}")
+        if chosen.imported is not None:
+            raise InputError(
+                f"suite {suite.name}, source {source.name}: sources are generated; leave data.imported out"
+            )
+        found.append(NamedRecipe(source.name, recipe_of(_recipe_from(chosen, suite, row, pair), source)))
+    return tuple(found)
+
+
+def _recipe_from(data: DataChoice, suite: Suite, row: str, pair: PairSpec) -> DatasetRecipe:
     if data.imported is not None:
         return imported_recipe(data.imported, pair.family, pair.horizon, pair.source_fingerprint)
     return DatasetRecipe(
-        family=entry.family,
+        family=pair.family,
         horizon=pair.horizon,
         source_fingerprint=pair.source_fingerprint,
         collection=data.collection,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from suites.queue import QueuedJob, queued_jobs, records
 from suites.site import Site, load_site, site_from
-from suites.spec import DatasetRecipe, RunSpec, run_spec_from_json
+from suites.spec import DatasetRecipe, RunSpec, recipe_from_json, run_spec_from_json
 from suites.status import CellStatus, DatasetStatus, suite_status
 from suites.store import Store, read_json
 from suites.submission import Submitted, submit
@@ -40,13 +40,13 @@ def select(store: Store, suite: str, *, failed: bool = False, automatic: bool = 
         datasets[dataset.id] = _wanted(store, folder, dataset, queue, failed, limit, selection)
         recipe = read_json(store.root / folder / "recipe.json")
         if datasets[dataset.id] and recipe is not None:
-            selection.recipes.append(DatasetRecipe(**recipe))
+            selection.recipes.append(recipe_from_json(recipe))
     for cell in status.cells:
         spec = read_json(store.run_folder(cell.folder) / "spec.json")
         if spec is None:
             continue
         run = run_spec_from_json(spec)
-        follows = cell.state == "blocked" and run.dataset is not None and datasets.get(run.dataset.id, False)
+        follows = cell.state == "blocked" and any(datasets.get(recipe.id, False) for recipe in run.recipes)
         if follows or _wanted(store, cell.folder, cell, queue, failed, limit, selection):
             selection.runs.append(run)
     return selection

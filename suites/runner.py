@@ -39,8 +39,9 @@ def run_cell(
     folder = store.run_folder(spec.folder)
     if is_finished(folder):
         return Outcome("skipped")
-    if spec.dataset is not None and not (store.dataset_folder(spec.dataset.id) / "card.json").is_file():
-        return Outcome("blocked", f"{spec.label} needs the dataset {spec.dataset.id}, which is not built")
+    for recipe in spec.recipes:
+        if not (store.dataset_folder(recipe.id) / "card.json").is_file():
+            return Outcome("blocked", f"{spec.label} needs the dataset {recipe.id}, which is not built")
     with claim(folder) as held:
         if held is None:
             return Outcome("busy", f"another process is running {spec.label}")
@@ -99,7 +100,9 @@ def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace)
 def _prepare(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Training:
     adapter, problem = build_adapter(spec, store, device)
     evaluator = Evaluator(tasks_of(spec.pair)[1], spec.evaluation["episodes"], spec.seed, spec.method)
-    dataset_steps = 0 if problem.dataset is None else problem.dataset.card["source_steps"]["total"]
+    datasets = [source.dataset for source in problem.sources]
+    datasets += [] if problem.dataset is None else [problem.dataset]
+    dataset_steps = sum(dataset.card["source_steps"]["total"] for dataset in datasets)
     training = Training(spec, folder, problem, adapter, evaluator, pace, dataset_steps)
     training.restore()
     return training

@@ -52,26 +52,44 @@ class DataChoice(_Part):
         return self
 
 
+class SourceEntry(_Part):
+    """A named source task of a pair: a level of the family, with other reward parameters if `reward` has any.
+
+    `data` has fields of DataChoice that go in front of the row's.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    level: str = "source"
+    reward: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
 class PairEntry(_Part):
-    """One task pair of a suite: the family's source task, and a target level."""
+    """One task pair of a suite: the family's source task, and a target level.
+
+    `sources` are what methods that learn from several source tasks are given: levels, or tables of SourceEntry.
+    """
 
     family: str
     level: str
     shift: Literal["both", "reward", "init"] = "both"
     horizon: int | None = Field(default=None, ge=1)
     data: dict[str, Any] = Field(default_factory=dict)
+    sources: list[str | SourceEntry] = Field(default_factory=list)
 
 
 class Variant(_Part):
     """A row of the table that is a registered method with other settings, or fed other data.
 
     `data_part` names another part of the same dataset; `data` has fields of DataChoice and gives a dataset of its own.
+    `sources` names those of the pair's sources that the row is given; by default it is all of them.
     """
 
     method: str
     config: dict[str, Any] = Field(default_factory=dict)
     data_part: str | None = None
     data: dict[str, Any] = Field(default_factory=dict)
+    sources: list[str] = Field(default_factory=list)
 
 
 class BudgetEntry(_Part):
@@ -227,10 +245,44 @@ class DatasetRecipe:
         return self.collection == IMPORTED
 
     @property
+    def source_name(self) -> str:
+        """How the source task is named to people."""
+        return "source"
+
+    @property
     def id(self) -> str:
         """Folder name of the artefact."""
         digits = self.config["rows"] if self.imported else sha256(canonical_json(asdict(self)))[:12]
         return f"{self.family}-{digits}"
+
+
+@dataclass(frozen=True)
+class SourceRecipe(DatasetRecipe):
+    """The recipe of a dataset of another source task than the family's own: `source` has its level and reward changes.
+
+    A class of its own, so that the recipes of the family's own source task keep their identity.
+    """
+
+    source: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def source_name(self) -> str:
+        """The level, and the reward parameters that differ from its own."""
+        changes = ", ".join(f"{name} = {value}" for name, value in self.source["reward"].items())
+        return f"{self.source['level']} with {changes}" if changes else str(self.source["level"])
+
+
+def recipe_from_json(content: dict[str, Any]) -> DatasetRecipe:
+    """The recipe whose `dataclasses.asdict` this is; raises TypeError if it is none."""
+    return SourceRecipe(**content) if "source" in content else DatasetRecipe(**content)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """One of several source datasets of a run, under the name that its suite gives it."""
+
+    name: str
+    recipe: DatasetRecipe
 
 
 def imported_recipe(dataset_id: str, family: str, horizon: int, source_fingerprint: str) -> DatasetRecipe:
@@ -258,7 +310,10 @@ def imported_recipe(dataset_id: str, family: str, horizon: int, source_fingerpri
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What defines a run's results; where it runs, and how it is logged, is not in it."""
+    """What defines a run's results; where it runs, and how it is logged, is not in it.
+
+    A method that learns from several source tasks has `sources`, in the suite's order, and no `dataset`.
+    """
 
     pair: PairSpec
     method: str
@@ -269,12 +324,27 @@ class RunSpec:
     evaluation: dict[str, int]
     dataset: DatasetRecipe | None
     data_part: str | None = None
+    sources: tuple[NamedRecipe, ...] = ()
     row: str = field(default="", compare=False)
+
+    @property
+    def recipes(self) -> tuple[DatasetRecipe, ...]:
+        """The recipes of all datasets that the run needs."""
+        own = () if self.dataset is None else (self.dataset,)
+        return (*own, *(source.recipe for source in self.sources))
+
+    @property
+    def data_id(self) -> str | None:
+        """Ids of all datasets that the run needs in one word, joined by +; None if it needs none."""
+        return "+".join(recipe.id for recipe in self.recipes) or None
 
     def to_json(self) -> dict[str, Any]:
         """The content of spec.json; under which name a suite shows the run is not in it."""
         content = {"schema": SCHEMA, **asdict(self)}
         del content["row"]
+        # Absent where there are none, so that the identity of such runs is what it was before there were any.
+        if not self.sources:
+            del content["sources"]
         return content
 
     @property
@@ -315,6 +385,9 @@ def run_spec_from_json(content: dict[str, Any]) -> RunSpec:
         seed=content["seed"],
         budgets=Budgets(**content["budgets"]),
         evaluation=content["evaluation"],
-        dataset=None if recipe is None else DatasetRecipe(**recipe),
+        dataset=None if recipe is None else recipe_from_json(recipe),
         data_part=content["data_part"],
+        sources=tuple(
+            NamedRecipe(source["name"], recipe_from_json(source["recipe"])) for source in content.get("sources", ())
+        ),
     )

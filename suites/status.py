@@ -61,7 +61,7 @@ class SuiteStatus:
 def suite_status(store: Store, suite_name: str) -> SuiteStatus:
     """Read where a suite stands; raises InputError if it was never run in this store."""
     manifest = store.manifest(suite_name)
-    ids = sorted({cell["dataset"] for cell in manifest["cells"] if cell["dataset"] is not None})
+    ids = sorted({dataset_id for cell in manifest["cells"] for dataset_id in _dataset_ids(cell)})
     queue = queued_jobs(store, suite_name)
     datasets = {dataset_id: _queued_dataset(store, dataset_id, queue) for dataset_id in ids}
     cells = [_queued_cell(store, cell, datasets, queue) for cell in manifest["cells"]]
@@ -101,12 +101,19 @@ def _cell_status(store: Store, cell: dict[str, Any], datasets: dict[str, Dataset
     state = _state(folder, status)
     if state == "failed":
         return CellStatus(*identity, state, _failure(folder, status))
-    progress, dataset = progress_of(status or {}), datasets.get(cell["dataset"])
-    if state != "running" and dataset is not None and dataset.state == "failed":
-        return CellStatus(*identity, "blocked", f"dataset {dataset.id}: {dataset.message}", progress)
-    if state == "todo" and dataset is not None and dataset.state == "running":
-        return CellStatus(*identity, "waiting", f"dataset {dataset.id} is being built")
+    progress = progress_of(status or {})
+    needed = [datasets[dataset_id] for dataset_id in _dataset_ids(cell) if dataset_id in datasets]
+    for dataset in needed:
+        if state != "running" and dataset.state == "failed":
+            return CellStatus(*identity, "blocked", f"dataset {dataset.id}: {dataset.message}", progress)
+    for dataset in needed:
+        if state == "todo" and dataset.state == "running":
+            return CellStatus(*identity, "waiting", f"dataset {dataset.id} is being built")
     return CellStatus(*identity, state, None, progress)
+
+
+def _dataset_ids(cell: dict[str, Any]) -> list[str]:
+    return cell["dataset"].split("+") if cell["dataset"] else []
 
 
 def _state(folder: Path, status: dict[str, Any] | None) -> str:

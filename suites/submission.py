@@ -72,7 +72,7 @@ def submit(
         submitted = Submitted()
         open_runs = _open_runs(runs, store, live, submitted)
         wanted = {recipe.id: recipe for recipe in recipes}
-        wanted |= {run.dataset.id: run.dataset for run in open_runs if run.dataset is not None}
+        wanted |= {recipe.id: recipe for run in open_runs for recipe in run.recipes}
         missing = missing_datasets(wanted.values(), store)
         options = {"device": "cuda" if site.gpus else "cpu", "checkpoint_seconds": checkpoint_seconds}
         queue = _Queue(store, suite, site, memory or {}, options, max_failures)
@@ -107,11 +107,11 @@ def _dataset_folder(recipe: DatasetRecipe) -> str:
 
 
 def _by_dependency(runs: Iterable[RunSpec], dataset_jobs: Mapping[str, str | None]) -> dict[str | None, list[RunSpec]]:
-    """Runs by the job that they wait for, in their order."""
+    """Runs by the jobs that they wait for, in Slurm's form (ids joined by a colon), in their order."""
     found: dict[str | None, list[RunSpec]] = {}
     for run in runs:
-        job = None if run.dataset is None else dataset_jobs.get(run.dataset.id)
-        found.setdefault(job, []).append(run)
+        jobs = [job for recipe in run.recipes if (job := dataset_jobs.get(recipe.id)) is not None]
+        found.setdefault(":".join(jobs) or None, []).append(run)
     return found
 
 

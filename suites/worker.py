@@ -85,7 +85,7 @@ def perform(
     """Carry out a task; input that is wrong and folders that cannot be written end as failures too."""
     from suites.datasets import build_dataset
     from suites.runner import run_cell
-    from suites.spec import DatasetRecipe, run_spec_from_json
+    from suites.spec import recipe_from_json, run_spec_from_json
     from suites.store import Store
     from wombet.errors import InputError
 
@@ -93,7 +93,7 @@ def perform(
     try:
         store = Store(Path(task["store"]))
         if task["kind"] == "dataset":
-            return build_dataset(DatasetRecipe(**task["content"]), store, **options)
+            return build_dataset(recipe_from_json(task["content"]), store, **options)
         return run_cell(run_spec_from_json(task["content"]), store, **options)
     except (InputError, OSError) as error:
         return Outcome("failed", sentence_of(error))

@@ -80,8 +80,8 @@ def campaign(chosen: dict[str, Case], kills: int, seed: int, root: Path) -> list
     warm_up.start()
     warm_up.join()
     for name, case in chosen.items():
-        if isinstance(case, RunSpec) and case.dataset is not None:
-            _finish(case.dataset, whole, context)
+        for recipe in case.recipes if isinstance(case, RunSpec) else ():
+            _finish(recipe, whole, context)
         seconds = _finish(case, whole, context)
         share = -(-(kills - sum(tally.kills for tally in tallies)) // (len(chosen) - len(tallies)))
         tally = Tally(name)

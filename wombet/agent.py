@@ -3,7 +3,7 @@
 SAC, RLPD and WOMBET are configurations of this one loop, so that their rows differ by what their papers differ in.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -61,7 +61,8 @@ class TransferAgent:
 
     `dataset` carries the target's labels (see `TransferDataset.relabel`), or is None for learning from scratch.
     `world_model` is the frozen model that scores online rows as they are stored; only penalised_rows "all" needs one.
-    Raises InputError if that has none, or no dataset to scale its penalty by.
+    Raises InputError if that has none, or no dataset to scale its penalty by. `learner` takes the place of the
+    actor-critic that the agent would make.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class TransferAgent:
         dataset: TransferDataset | None = None,
         device: str = "cpu",
         world_model: WorldModel | None = None,
+        learner: ActorCritic | None = None,
     ) -> None:
         self.config = config
         if penalises_online_rows(config) and (world_model is None or dataset is None):
             raise InputError('penalised_rows "all" needs a dataset and its world model; choose "offline" or "none"')
         self.world_model = world_model
-        self.learner = self._new_learner(obs_dim, action_dim, streams.torch("learner", device=device), device)
+        generator = streams.torch("learner", device=device)
+        self.learner = learner or self._new_learner(obs_dim, action_dim, generator, device)
         self.mixture = Mixture(config)
         self.penalty_scale = penalty_scale(dataset, config.target_penalty) if dataset is not None else 0.0
         self.offline = self._offline_rows(dataset, device) if dataset is not None else None
@@ -190,8 +193,12 @@ class TransferAgent:
             draw_mixed(self.offline, self.online, offline_fraction, size, self._sampling)
             for _ in range(self.config.utd)
         ]
-        self._last_update = self.learner.update(minibatches)
+        self._last_update = self._update(minibatches)
         self.updates += len(minibatches)
+
+    def _update(self, minibatches: Sequence[Batch]) -> Mapping[str, Any]:
+        """Learn from an environment step's minibatches and return what the update showed."""
+        return self.learner.update(minibatches)
 
     def _adapt_mixture(self) -> None:
         if self._meter is None or self.steps % self.config.mixing_interval:

@@ -104,6 +104,8 @@ class ActorCritic:
 
     All randomness of training comes from `generator`, the initialisation first: actor, then critics. The generator is
     owned by the learner afterwards and is part of its state. Equal inputs give equal bytes on the same machine.
+    The actor sees `actor_input(obs)`, the observation itself unless a subclass overrides it; then `actor_dim` is its
+    length. The critics see observations.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class ActorCritic:
         generator: torch.Generator,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        actor_dim: int | None = None,
     ) -> None:
         self.obs_dim, self.action_dim, self.config, self.generator = obs_dim, action_dim, config, generator
+        self.actor_dim = actor_dim or obs_dim
         self.device, self.dtype = torch.device(device), dtype
         if obs_dim < 1 or action_dim < 1:
             raise InputError(f"obs_dim is {obs_dim} and action_dim is {action_dim}; both must be at least 1")
@@ -145,7 +149,7 @@ class ActorCritic:
 
     def actor_layout(self) -> dict[str, tuple[int, ...]]:
         """Return the named shapes of the actor's parameters."""
-        return actor_shapes(self.obs_dim, self.config.hidden_width, self.action_dim)
+        return actor_shapes(self.actor_dim, self.config.hidden_width, self.action_dim)
 
     @property
     def temperature(self) -> Tensor:
@@ -186,13 +190,18 @@ class ActorCritic:
         self._temperature_adam.step(d_log_temperature)
         return metrics
 
+    def actor_input(self, obs: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return what the actor sees (n, actor_dim) of obs (n, obs_dim); without a generator nothing is drawn."""
+        return obs
+
     def target(self, batch: Batch, noise: Tensor, subset: Tensor | None = None) -> Tensor:
         """Return the critics' target (n,), equations (7) and (9), for standard normal noise (action_dim, n).
 
         y = r + discount (1 - terminated) (min over Z of Q'(s', a') - temperature log prob(a')) - lambda_Q m u,
         with a' drawn from the policy at s', Z the subset of target critics, and the last term the batch's `penalty`.
         """
-        sample = sample_policy(actor_forward(self.actor.views, batch.next_obs, self._wide)[0], noise)
+        inputs = self.actor_input(batch.next_obs, self.generator)
+        sample = sample_policy(actor_forward(self.actor.views, inputs, self._wide)[0], noise)
         views = self.targets.views if subset is None else select(self.targets.views, subset)
         value = critic_forward(views, batch.next_obs, sample.action.T, self._wide)[0].amin(0)  # (9)
         if self.config.backup_entropy:
@@ -215,7 +224,7 @@ class ActorCritic:
         The latter is that of temperature * (-log prob - target entropy), with the sample held fixed.
         """
         rows = len(batch.obs)
-        head, trunk = actor_forward(self.actor.views, batch.obs, self._wide)
+        head, trunk = actor_forward(self.actor.views, self.actor_input(batch.obs, self.generator), self._wide)
         sample = sample_policy(head, noise)
         views = self.critics.views if subset is None else select(self.critics.views, subset)
         q, critic_trunk = critic_forward(views, batch.obs, sample.action.T, self._wide)
@@ -240,7 +249,8 @@ class ActorCritic:
 
     def sample(self, obs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return actions (n, action_dim) drawn for obs (n, obs_dim), and their log densities (n,)."""
-        drawn = sample_policy(actor_forward(self.actor.views, obs)[0], self._draw_noise(obs, generator))
+        inputs = self.actor_input(obs, generator)
+        drawn = sample_policy(actor_forward(self.actor.views, inputs)[0], self._draw_noise(obs, generator))
         return drawn.action.T.contiguous(), drawn.log_prob
 
     def values(self, batch: Batch) -> Tensor:
@@ -259,7 +269,8 @@ class ActorCritic:
         """Return actions (n, action_dim) for obs (n, obs_dim): tanh(mean), or a sample if a generator is given."""
         if obs.ndim != 2 or obs.shape[1] != self.obs_dim:
             raise InputError(f"obs has shape {tuple(obs.shape)}; the actor takes (rows, {self.obs_dim})")
-        head = actor_forward(self.actor.views, obs.to(self.device, self.dtype))[0]
+        inputs = self.actor_input(obs.to(self.device, self.dtype), generator)
+        head = actor_forward(self.actor.views, inputs)[0]
         if generator is None:
             return torch.tanh(head[: self.action_dim]).T.contiguous()
         return sample_policy(head, self._draw_noise(obs, generator)).action.T.contiguous()

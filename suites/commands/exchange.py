@@ -125,7 +125,7 @@ def _recipes(matrix: "Matrix", pair: "PairSpec | None", wanted: str | None) -> "
     from baselines.config import nearest
     from wombet.errors import InputError
 
-    used = [run.dataset for run in matrix.runs if run.dataset is not None and (pair is None or run.pair == pair)]
+    used = [recipe for run in matrix.runs if pair is None or run.pair == pair for recipe in run.recipes]
     known = {recipe.id: recipe for recipe in used}
     if not known:
         raise InputError("no method of this suite needs a dataset")

@@ -113,7 +113,7 @@ def _methods() -> list[dict[str, Any]]:
                 "method": name,
                 "kind": found.kind,
                 "phases": [phase.value for phase in found.phases],
-                "dataset": "yes" if found.needs_dataset else "no",
+                "dataset": "several" if found.needs_sources else "yes" if found.needs_dataset else "no",
                 "source": found.source,
                 "deviations": list(found.deviations),
                 "tuned": found.tuned,

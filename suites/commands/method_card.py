@@ -46,7 +46,7 @@ def method_card(name: str) -> dict[str, Any]:
         "about": (inspect.getdoc(kind) or "").split("\n")[0],
         "kind": found.kind,
         "phases": ", ".join(phase.value for phase in found.phases) or "none",
-        "dataset": "yes" if found.needs_dataset else "no",
+        "dataset": "several" if found.needs_sources else "yes" if found.needs_dataset else "no",
         "source": found.source,
         "tuned": found.tuned,
         "deviations": list(found.deviations),

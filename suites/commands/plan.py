@@ -19,6 +19,7 @@ from suites.commands.options import (
 
 if TYPE_CHECKING:
     from suites.matrix import Matrix
+    from suites.spec import RunSpec
     from suites.store import Store
 
 
@@ -53,6 +54,7 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
     datasets = [
         {
             "id": recipe.id,
+            "source": recipe.source_name,
             "collection": recipe.collection,
             "rollouts": recipe.rollouts,
             "profile": recipe.profile,
@@ -84,8 +86,8 @@ def _rows_by_dataset(matrix: "Matrix") -> dict[str, list[str]]:
     """Rows that are fed a dataset or a part of it, by the dataset's id."""
     found: dict[str, list[str]] = {}
     for run in matrix.runs:
-        if run.dataset is not None:
-            rows = found.setdefault(run.dataset.id, [])
+        for recipe in run.recipes:
+            rows = found.setdefault(recipe.id, [])
             if run.row not in rows:
                 rows.append(run.row)
     return found
@@ -104,7 +106,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
         if not (store.dataset_folder(recipe.id) / "card.json").is_file()
     ]
     missing += [
-        (run.folder, "run", run.to_json(), None if run.dataset is None else run.dataset.id, run.row)
+        (run.folder, "run", run.to_json(), _last_missing(run, store), run.row)
         for run in matrix.runs
         if run.folder not in done
     ]
@@ -126,6 +128,12 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
     }
 
 
+def _last_missing(run: "RunSpec", store: "Store") -> str | None:
+    """The dataset that the run waits for longest, since they are built in order."""
+    ids = [recipe.id for recipe in run.recipes if not (store.dataset_folder(recipe.id) / "card.json").is_file()]
+    return ids[-1] if ids else None
+
+
 def _print(plan: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -142,6 +150,7 @@ def _print(plan: dict[str, Any]) -> None:
     for dataset in plan["datasets"]:
         imported = dataset["collection"] == IMPORTED
         kind = IMPORTED if imported else "{collection}, {rollouts}, profile {profile}, seed {seed}".format(**dataset)
+        kind += "" if dataset["source"] == "source" else f", of {dataset['source']}"
         users = "" if fed == set(dataset["rows"]) else f" for {', '.join(dataset['rows'])}"
         there, missing = ("there", "to import") if imported else ("built", "to build")
         out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")

@@ -5,8 +5,9 @@ import functools
 
 import numpy as np
 
-from baselines.api import Budgets, Capabilities, Problem, SourceKnowledge
+from baselines.api import Budgets, Capabilities, NamedSource, Problem, SourceKnowledge
 from suites.tasks import make_task
+from suites.tasks.custom import custom_task
 from wombet.dataset import TransferDataset
 from wombet.generation import TransferDataBuilder
 from wombet.interaction import Meter, MeteredEnv
@@ -63,6 +64,21 @@ def knowledge() -> SourceKnowledge:
     return build()[1]
 
 
+def sources() -> tuple[NamedSource, ...]:
+    """Return the same rows as datasets of three source tasks, with each one's own rewards."""
+    tasks = {
+        "source": make_task("reacher", horizon=HORIZON),
+        "moderate": make_task("reacher", "moderate", horizon=HORIZON),
+        "elsewhere": custom_task("reacher", "source", {"goal": (-0.1, -0.1)}, HORIZON),
+    }
+    found = []
+    for name, task in tasks.items():
+        rows = dataset()
+        reward, terminated = task.relabel(rows.obs, rows.action, rows.next_obs)
+        found.append(NamedSource(name, task, dataclasses.replace(rows, reward_source=reward, terminated=terminated)))
+    return tuple(found)
+
+
 def small_problem(capabilities: Capabilities, seed: int) -> tuple[Problem, dict[str, Meter]]:
     """Return the problem, its environments closed until a phase opens them, and their meters.
 
@@ -83,5 +99,6 @@ def small_problem(capabilities: Capabilities, seed: int) -> tuple[Problem, dict[
         open_source=lambda name: MeteredEnv(
             source.make_env(), meters["source"], lambda i: resets.integer("source", name, i)
         ),
+        sources=sources() if capabilities.needs_sources else (),
     )
     return problem, meters

@@ -38,6 +38,9 @@ SMALL: dict[str, Any] = {
     "rollout_interval": 8,
     "retained_rounds": 2,
     "n_action_samples": 2,
+    "feature_dim": 8,
+    "replay_dim": 4,
+    "similarity_interval": 5,
 }
 """What makes a run quick, for every method that has a field of that name."""
 

@@ -8,7 +8,8 @@ from baselines.api import Budgets
 from baselines.config import config_dict, make_config
 from baselines.registry import method
 from suites.datasets import build_dataset
-from suites.spec import DatasetRecipe, PairSpec, RunSpec
+from suites.sources import recipe_of
+from suites.spec import DatasetRecipe, NamedRecipe, PairSpec, RunSpec, SourceEntry
 from suites.store import Store
 from suites.tasks import make_task
 from wombet.agent import AgentConfig
@@ -17,7 +18,16 @@ from wombet.planner import PlannerConfig
 from wombet.world_model import WorldModelConfig
 
 HORIZON = 20
-LEARNER = {"hidden_width": 16, "batch_size": 8, "n_critics": 2, "target_subset": 2, "utd": 1, "random_steps": 12}
+LEARNER = {
+    "hidden_width": 16,
+    "batch_size": 8,
+    "n_critics": 2,
+    "target_subset": 2,
+    "utd": 1,
+    "random_steps": 12,
+    "model_width": 16,
+    "feature_dim": 8,
+}
 
 
 def pair(level: str = "close", horizon: int = HORIZON) -> PairSpec:
@@ -78,6 +88,12 @@ def recipe(config: GenerationConfig | None = None, dataset_seed: int = 0) -> Dat
     )
 
 
+def sources() -> tuple[NamedRecipe, ...]:
+    """The small dataset and one of a source task with another goal, by name."""
+    elsewhere = SourceEntry(name="elsewhere", reward={"goal": [-0.1, -0.1]})
+    return NamedRecipe("source", recipe()), NamedRecipe("elsewhere", recipe_of(recipe(), elsewhere))
+
+
 def cell(name: str, seed: int = 0, target_steps: int = 60, evaluations: int = 4, **config: Any) -> RunSpec:
     """A run of a registered method whose online phase takes `target_steps`."""
     kind = method(name)
@@ -97,6 +113,7 @@ def cell(name: str, seed: int = 0, target_steps: int = 60, evaluations: int = 4,
         ),
         evaluation={"count": evaluations, "episodes": 2},
         dataset=recipe() if kind.capabilities.needs_dataset else None,
+        sources=sources() if kind.capabilities.needs_sources else (),
     )
 
 

@@ -29,7 +29,7 @@ def write_manifest(store: Store, runs: list[RunSpec]) -> None:
             "seed": run.seed,
             "run_id": run.run_id,
             "folder": run.folder,
-            "dataset": None if run.dataset is None else run.dataset.id,
+            "dataset": run.data_id,
         }
         for run in runs
     ]
