@@ -20,6 +20,7 @@ from suites.contract.run import SmallRun
 from wombet.dataset import TransferDataset
 from wombet.errors import InputError
 from wombet.learner import Batch
+from wombet.networks import actor_forward, sample_policy
 from wombet.streams import Streams
 
 ROWS = 400
@@ -219,6 +220,10 @@ def test_the_policy_sees_state_student_and_replay_and_the_critics_the_state() ->
     assert not torch.equal(drawn[:, 16:], still)
     latent = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)).clamp(-LATENT_RANGE, LATENT_RANGE)
     assert torch.equal(drawn[:, 16:], agent.teacher.replayed(obs, agent.similarity.share(), latent))
+    generator = torch.Generator().manual_seed(1)
+    head = actor_forward(learner.actor.views, learner.actor_input(obs, generator))[0]
+    acted = sample_policy(head, torch.randn(2, 4, generator=generator)).action.T
+    torch.testing.assert_close(learner.act(obs, torch.Generator().manual_seed(1)), acted)
     assert learner.critics.shapes["weight1"][1] == 8 + 2
     without = SmallRun("mtop-state", {"replay": False}).adapter.agent.learner
     assert without.actor_input(obs, None).shape == (4, 16)
