@@ -23,7 +23,7 @@ class CalQLConfig(CQLFinetuneConfig):
     """Cal-QL's settings on locomotion."""
 
     max_backup: bool = True  # back up the largest value of sampled actions (its release), or that of the policy's mode
-    tail: Literal["bootstrap", "mask", "none"] = "bootstrap"
+    tail: Literal["bootstrap", "mask", "none"] = "bootstrap"  # what bounds rows near a time limit
     # where an episode ends without terminating: add the target critics' value of what follows (ours), leave the last
     # rows without a bound (ours), or take the return as it is (the paper, whose tasks end when they are solved)
     bound_interval: int = 10_000  # updates between bootstrapped tails; ours

@@ -18,10 +18,10 @@ class COMBOConfig(ModelBasedConfig):
 
     hidden_layers: int = 3
     actor_lr: float = 1e-4
-    temperature_lr: float = 1e-4
+    temperature_lr: float = 1e-4  # Adam's step size on the log temperature (OfflineRL-Kit)
     initial_temperature: float = 0.1  # in units of reward per nat (ours; 1 in the paper)
     actor_decay: bool = True  # the actor's step size falls to zero along half a cosine (OfflineRL-Kit)
-    real_fraction: float = 0.5
+    real_fraction: float = 0.5  # of every minibatch (COMBO)
     conservative_weight: float = 5.0  # OfflineRL-Kit's for data of medium and expert policies; 0.5 for replay data
     n_action_samples: int = 10  # of each of three kinds
     penalised_states: Literal["mix", "model"] = "mix"  # whose values are pressed down: all rows' or imagined rows' only

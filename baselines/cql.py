@@ -16,9 +16,9 @@ class CQLConfig(ActorCriticConfig):
     """CQL's settings on locomotion: its fixed-weight form."""
 
     actor_lr: float = 1e-4
-    temperature_lr: float = 1e-4
+    temperature_lr: float = 1e-4  # Adam's step size on the log temperature (CQL's code)
     initial_temperature: float = 0.1  # in units of reward per nat (ours; 1 in the paper)
-    conservative_weight: float = 5.0
+    conservative_weight: float = 5.0  # of CQL's term, fixed (CQL's code for locomotion; d3rlpy's default too)
     n_action_samples: int = 10  # of each of three kinds; the update's cost is nearly proportional to it
 
     def __post_init__(self) -> None:

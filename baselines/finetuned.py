@@ -17,7 +17,7 @@ from wombet.streams import Streams
 class OnlineConfig(NetworkConfig):
     """Settings of the online phase."""
 
-    mixing: Literal["append", "fixed"] = "append"
+    mixing: Literal["append", "fixed"] = "append"  # how the offline share is set
     # share of the dataset's rows in a minibatch: "append" as if all rows lay in one buffer, "fixed" offline_fraction
     offline_fraction: float = 0.5  # share of every minibatch under "fixed", exact where it is a whole number of rows
     utd: int = 1  # updates per target step

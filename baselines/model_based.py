@@ -31,18 +31,18 @@ SHARED_DEVIATIONS = (
 class ModelBasedConfig(ActorCriticConfig):
     """Settings of the model and its rollouts (MOPO's; COMBO's are the same)."""
 
-    dynamics: Literal["dataset", "source"] = "dataset"
+    dynamics: Literal["dataset", "source"] = "dataset"  # what the ensemble is learned from
     # "dataset": learned on the dataset, as the paper's comparison does, so a model of a model's samples if the rows are
     # imagined; "source": the ensemble that was fitted to the real source transitions when the dataset was made
     real_fraction: float = 0.05  # of every minibatch
-    rollout_length: int = 5
+    rollout_length: int = 5  # imagined steps per start (MOPO)
     rollout_starts: int = 50_000  # rows of the dataset from which each round begins
     rollout_interval: int = 1000  # updates from one round to the next
-    retained_rounds: int = 5
-    model_members: int = 7
-    model_elites: int = 5
-    model_width: int = 200
-    model_layers: int = 4
+    retained_rounds: int = 5  # rounds whose imagined rows are kept (MOPO)
+    model_members: int = 7  # networks of the ensemble (MOPO)
+    model_elites: int = 5  # those of least held-out error, which alone predict (MOPO)
+    model_width: int = 200  # units of each hidden layer (MOPO)
+    model_layers: int = 4  # hidden layers (MOPO)
     model_steps: int = 20_000  # of training, at most; it stops early after half of them
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from wombet.dataset import TransferDataset
 class MOPOConfig(ModelBasedConfig):
     """MOPO's settings."""
 
-    temperature_lr: float = 3e-4
+    temperature_lr: float = 3e-4  # Adam's step size on the log temperature (MOPO's code)
     initial_temperature: float = 0.1  # in units of reward per nat (ours; 1 in the paper)
     penalty_scale: float = 1.0  # c in lambda = c * mean |reward| / q95(u); 0 trusts the model (ours; see deviations)
 

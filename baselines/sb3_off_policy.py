@@ -19,12 +19,12 @@ class OffPolicyConfig:
     """Settings that SAC and TD3 share; the values are Stable-Baselines3's where no other source is named."""
 
     hidden_width: int | None = None  # units of each hidden layer; None: SAC 256 and 256, TD3 400 and 300 (its paper)
-    batch_size: int = 256
+    batch_size: int = 256  # transitions per minibatch
     learning_rate: float = 3e-4  # of all networks
-    discount: float = 0.99
-    tau: float = 0.005
+    discount: float = 0.99  # per environment step
+    tau: float = 0.005  # share of the networks that enters the target networks per update
     random_steps: int = 10_000  # uniform actions before the first update (rl-baselines3-zoo; the library's own is 100)
-    replay_capacity: int = 1_000_000
+    replay_capacity: int = 1_000_000  # rows kept
 
     def __post_init__(self) -> None:
         for name in ("hidden_width", "batch_size", "replay_capacity"):
@@ -199,7 +199,7 @@ class TD3Config(OffPolicyConfig):
     exploration_noise: float = 0.1  # standard deviation of what is added to actions (its paper; the library adds none)
     policy_delay: int = 2  # critic updates per actor update
     target_noise: float = 0.2  # standard deviation of the smoothing noise on the target's actions
-    target_noise_clip: float = 0.5
+    target_noise_clip: float = 0.5  # bound of that noise on either side
 
     def __post_init__(self) -> None:
         super().__post_init__()

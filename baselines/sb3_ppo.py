@@ -23,14 +23,14 @@ class PPOConfig:
     hidden_width: int = 64  # units of each of the two hidden layers of policy and value, tanh
     rollout_steps: int = 2048  # steps between two rounds of updates
     epochs: int = 10  # passes over a rollout
-    minibatch_size: int = 64
-    learning_rate: float = 3e-4
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    entropy_weight: float = 0.0
-    value_weight: float = 0.5
-    max_gradient_norm: float = 0.5
+    minibatch_size: int = 64  # transitions per update
+    learning_rate: float = 3e-4  # Adam's step size
+    discount: float = 0.99  # per environment step
+    gae_lambda: float = 0.95  # of the generalised advantage estimate
+    clip_range: float = 0.2  # of the ratio of new to old action probability
+    entropy_weight: float = 0.0  # of the entropy bonus in the loss
+    value_weight: float = 0.5  # of the value's error in the loss
+    max_gradient_norm: float = 0.5  # gradients are scaled down to it
 
     def __post_init__(self) -> None:
         for name, least in (("hidden_width", 1), ("rollout_steps", 2), ("epochs", 1), ("minibatch_size", 2)):

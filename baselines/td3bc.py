@@ -17,7 +17,7 @@ class TD3BCConfig(ActorCriticConfig):
 
     alpha: float = 2.5  # weight of the critic's value against cloning, in units of its mean size
     policy_noise: float = 0.2  # of the target policy's actions
-    noise_clip: float = 0.5
+    noise_clip: float = 0.5  # bound of that noise on either side (TD3)
     actor_interval: int = 2  # critic updates per actor update
 
     def __post_init__(self) -> None:
