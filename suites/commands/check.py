@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 DAMAGE = ("damaged", "missing", "inconsistent")
 """Findings that make a store unsound; the other kinds are worth knowing."""
-DAMAGE = ("damaged", "missing", "inconsistent")
-"""Findings that make a store unsound; the other kinds are worth knowing."""
 StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder that holds datasets and runs.")]
 
 
