@@ -51,7 +51,8 @@ def weights_section(frame: pd.DataFrame, formats: Sequence[str]) -> Section:
         )
         for pair, own in frame.groupby("pair")
     ]
-    return Section("weights", "Weights of several source tasks", (), (), tuple(drawn))
+    said = ("How much each source task's knowledge counts, by the similarity that the method itself estimates.",)
+    return Section("weights", "Weights of several source tasks", said if drawn else (), (), tuple(drawn))
 
 
 def weights_figure(frame: pd.DataFrame, formats: Sequence[str] = ("svg",)) -> dict[str, bytes]:

@@ -181,8 +181,8 @@ def test_cloning_an_expert_reaches_nine_tenths_of_it() -> None:
     assert mean_return(adapter.act, 10) >= 0.9 * mean_return(EXPERT.act, 10)
 
 
-@pytest.mark.parametrize(("name", "updates"), [("iql", 400), ("cql", 1000), ("td3+bc", 400)])
-def test_on_medium_data_offline_rl_reaches_at_least_the_datas_mean(name: str, updates: int) -> None:
+@pytest.mark.parametrize("name", ["iql", "td3+bc"])
+def test_on_medium_data_offline_rl_reaches_at_least_the_datas_mean(name: str) -> None:
     data = medium()
-    adapter = trained(name, data, updates, actor_lr=1e-3, critic_lr=1e-3, batch_size=32, n_action_samples=2)
+    adapter = trained(name, data, 400, actor_lr=1e-3, critic_lr=1e-3, batch_size=32, n_action_samples=2)
     assert mean_return(adapter.act, 10) >= data.episode_sums(data.reward_target).mean()

@@ -156,6 +156,9 @@ class CannotBeResumed(ForgetsItsStream):
     capabilities = dataclasses.replace(Good.capabilities, resumable=False)
 
 
+WITHOUT_POLICY = {"keeps_its_policy": "not applicable"}
+
+
 def _broken(monkeypatch: pytest.MonkeyPatch, kind: type) -> dict[str, str]:
     """The clauses that a method breaks, with what is said of each."""
     monkeypatch.setitem(registry._OWN, "subject", f"{__name__}:{kind.__name__}")
@@ -173,7 +176,7 @@ def _broken(monkeypatch: pytest.MonkeyPatch, kind: type) -> dict[str, str]:
 
 
 def test_a_method_that_keeps_the_contract_breaks_no_clause(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _broken(monkeypatch, Good) == {}
+    assert _broken(monkeypatch, Good) == WITHOUT_POLICY
 
 
 @pytest.mark.parametrize(
@@ -205,4 +208,16 @@ def test_a_method_that_breaks_a_clause_is_told_which_and_what(
 
 
 def test_a_method_that_declares_it_cannot_be_resumed_is_not_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _broken(monkeypatch, CannotBeResumed) == {"resumes": "not applicable"}
+    assert _broken(monkeypatch, CannotBeResumed) == {"resumes": "not applicable", **WITHOUT_POLICY}
+
+
+class SavesHalfAPolicy(Good):
+    def policy_state(self) -> Any:
+        return {}
+
+    def restore_policy(self, state: Any) -> None:
+        self.value = 0.0
+
+
+def test_a_method_whose_saved_policy_acts_otherwise_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "acts otherwise" in _broken(monkeypatch, SavesHalfAPolicy)["keeps_its_policy"]
