@@ -88,7 +88,7 @@ def _thread_settings() -> dict[str, str]:
 
 def _device(device: str) -> dict[str, Any]:
     torch = sys.modules.get("torch")
-    if torch is None or not device.startswith("cuda"):
+    if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
         return {}
     return {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
 
