@@ -20,7 +20,8 @@ HEADINGS = {
     "cpu_hours": "CPU hours",
     "cpu_s_per_run": "CPU-s per run",
     "mean_q": "mean Q",
-    "lasting_score": "score / (1 − discount)",
+    "estimated_return": "critics' estimate at the first steps",
+    "discounted_return": "discounted return (Monte Carlo)",
     "w1_below_u": "W1 below u",
     "bound_13": "bound (13)",
 }

@@ -25,6 +25,7 @@ ROUND = ("acceptance", "kept", "offline_rows", "offline_uncertainty", "model_err
 _KEYS = ("pair", "method", "seed")
 _LAST = 0.1
 """Part of the target steps, at the end, over which the final mean Q is taken."""
+_BELIEFS = ("estimated_return", "discounted_return")
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,11 @@ def round_table(traces: Traces) -> pd.DataFrame:
 
 
 def value_table(traces: Traces, store: Store, results: SuiteResults) -> pd.DataFrame:
-    """Return the mean Q at the end of training beside the value of earning the final score for ever.
+    """Return what the critics believed at the end of training beside the Monte-Carlo return of the same episodes.
 
-    The latter, score / (1 - discount), is no Monte-Carlo return: episodes are cut at the horizon, and Q is of replayed
-    actions. Means over seeds; the discount is that of the run's settings.
+    `mean_q` is of minibatches. `estimated_return` is the critics' mean at the first steps of evaluation episodes, and
+    `discounted_return` the rewards of those episodes, discounted, with the critics' value where a time limit cut them;
+    `overestimation` is the difference. Means over seeds and over the last tenth of the target steps.
     """
     rows = traces.rows
     if "q_mean" not in rows:
@@ -101,12 +103,24 @@ def value_table(traces: Traces, store: Store, results: SuiteResults) -> pd.DataF
     for (pair, method), own in rows[rows["q_mean"].notna()].groupby(["pair", "method"], sort=False):
         runs = results.usable(str(pair), str(method))
         spec = read_json(store.run_folder(str(runs["folder"].iloc[0])) / "spec.json") or {}
+        begin = (1 - _LAST) * own["target_steps"].max()
+        beliefs = [_beliefs(store.run_folder(str(folder)), begin) for folder in runs["folder"]]
+        estimated, discounted = np.mean([belief for belief in beliefs if belief is not None] or [[np.nan] * 2], axis=0)
+        mean_q = float(own[own["target_steps"] >= begin]["q_mean"].mean())
         discount = spec.get("config", {}).get("discount")
-        late = own[own["target_steps"] >= (1 - _LAST) * own["target_steps"].max()]
-        lasting = float(runs["score"].mean()) / (1 - discount) if isinstance(discount, float) and discount < 1 else None
-        found.append([pair, method, len(runs), discount, float(late["q_mean"].mean()), lasting])
-    columns = ["pair", "method", "seeds", "discount", "mean_q", "lasting_score"]
+        found.append([pair, method, len(runs), discount, mean_q, estimated, discounted, estimated - discounted])
+    columns = ["pair", "method", "seeds", "discount", "mean_q", *_BELIEFS, "overestimation"]
     return pd.DataFrame(found, columns=columns)
+
+
+def _beliefs(folder: Path, begin: float) -> list[float] | None:
+    """The mean estimated and discounted return of a run's evaluations from a target step on, if it recorded them."""
+    late = [row for row in read_rows(folder / "evals.jsonl", []) if _has_beliefs(row) and row["target_steps"] >= begin]
+    return [float(np.mean([row[f"{name}s"] for row in late])) for name in _BELIEFS] if late else None
+
+
+def _has_beliefs(row: dict[str, Any]) -> bool:
+    return all(isinstance(row.get(f"{name}s"), list) for name in _BELIEFS)
 
 
 def _online_rows(folder: Path, name: str, notes: list[str]) -> list[dict[str, Any]]:

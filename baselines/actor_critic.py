@@ -53,6 +53,15 @@ class AgentMethod:
         """Return the deterministic actions."""
         return self.agent.act(obs)
 
+    @property
+    def discount(self) -> float:
+        """The discount of the critics' returns."""
+        return self.agent.config.discount
+
+    def estimate_return(self, obs: Array, action: Array) -> Array:
+        """Return the critics' mean value (n,) of pairs."""
+        return self.agent.estimate_return(obs, action)
+
     def state(self) -> Any:
         """Return networks, optimisers, online buffer, counters, mixture and streams."""
         return self.agent.state()

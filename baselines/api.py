@@ -143,6 +143,21 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
+class EstimatesReturn(Protocol):
+    """What an adapter may offer beside the contract: its critics' own estimate, to be held against what is observed."""
+
+    @property
+    def discount(self) -> float:
+        """The discount of the estimated return."""
+
+    def estimate_return(self, obs: Array, action: Array) -> Array:
+        """Return the critics' mean estimate (n,) of the discounted return after an action in an observation.
+
+        obs is (n, obs_dim) and action (n, action_dim). Like `act` it leaves all training state alone.
+        """
+
+
+@runtime_checkable
 class SavesPolicy(Protocol):
     """What an adapter may offer beside the contract: the part of its state that `act` needs, without buffers.
 

@@ -159,7 +159,7 @@ class StudyRun:
         readings = []
         for name, learner in self.learners.items():
             batch = Batch(obs, action, *(torch.zeros(len(obs)) for _ in range(4)))
-            q = learner.values(batch).mean(0).double().numpy()
+            q = learner.values(batch.obs, batch.action).mean(0).double().numpy()
             error = float(np.abs(q - returns).mean() / max(returns.std(), 1e-9))
             signals = {signal: self._signal(name, signal) for signal in SIGNALS}
             place = self.family, self.seed, self.agent.steps

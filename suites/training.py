@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines.api import Adapter, Metrics, Phase, Problem
+from baselines.api import Adapter, EstimatesReturn, Metrics, Phase, Problem
 from suites.checkpoint import Checkpoints
 from suites.evaluate import Evaluator
 from suites.outcome import Preempted
@@ -171,12 +171,12 @@ class Training:
 
     def _evaluate(self, phase: str) -> None:
         with self.watch.paused():
-            result = self.evaluator.evaluate(self.adapter.act, self.next_evaluation)
+            critic = self.adapter if isinstance(self.adapter, EstimatesReturn) else None
+            result = self.evaluator.evaluate(self.adapter.act, self.next_evaluation, critic)
             self.pace.confirm()
             cpu_s, wall_s = self.watch.read()
             index = {"evaluation": self.next_evaluation}
-            row = {**index, "phase": phase, **self.counts, "returns": result.returns, "lengths": result.lengths}
-            self.rows["evals"].append([row])
+            self.rows["evals"].append([{**index, "phase": phase, **self.counts, **result.to_json()}])
             self.rows["costs"].append([{**index, "cpu_s": round(cpu_s, 3), "wall_s": round(wall_s, 3)}])
         self.next_evaluation += 1
 

@@ -131,6 +131,11 @@ class TransferAgent:
         """Return the deterministic actions (n, action_dim) for obs (n, obs_dim)."""
         return self.learner.act(torch.from_numpy(obs)).cpu().numpy()
 
+    def estimate_return(self, obs: Array, action: Array) -> Array:
+        """Return the mean of the critics' values (n,) of pairs, with the entropy bonus if they learn with one."""
+        values = self.learner.values(torch.from_numpy(obs), torch.from_numpy(action))
+        return values.mean(0).float().cpu().numpy()
+
     def metrics(self) -> dict[str, float]:
         """Return what the last update showed, where the mixture stands (alpha_t and z_t), and how near the critics are
         to their LayerNorm bound.
@@ -145,7 +150,8 @@ class TransferAgent:
         recent = self.online if len(self.online) else self.offline
         if self.config.layer_norm and recent:
             bound = self.learner.value_bound()
-            q = self.learner.values(recent.last(BOUND_ROWS))
+            rows = recent.last(BOUND_ROWS)
+            q = self.learner.values(rows.obs, rows.action)
             found["q_bound"] = float(bound.min())
             found["q_bound_rate"] = float((q.abs() / bound.unsqueeze(1)).max())
         return found

@@ -253,9 +253,10 @@ class ActorCritic:
         drawn = sample_policy(actor_forward(self.actor.views, inputs)[0], self._draw_noise(obs, generator))
         return drawn.action.T.contiguous(), drawn.log_prob
 
-    def values(self, batch: Batch) -> Tensor:
-        """Return the critics' values (N, n) of a batch's pairs."""
-        return critic_forward(self.critics.views, batch.obs, batch.action)[0]
+    def values(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Return the critics' values (N, n) of pairs, for obs (n, obs_dim) and action (n, action_dim)."""
+        obs, action = (x.to(self.device, self.dtype) for x in (obs, action))
+        return critic_forward(self.critics.views, obs, action)[0]
 
     def value_bound(self) -> Tensor:
         """Return what no |Q| of each critic can exceed whatever its input, (N,), equation (8); for LayerNorm critics.

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic import SyntheticSuite, run_folders, write_datasets, write_store, write_training
@@ -17,6 +18,7 @@ from analysis.report import build_report
 from analysis.traces import QUANTITIES, SHARE, read_traces, round_table, value_table
 from analysis.views import MOST_ROWS, Anchors, frame_view
 from suites.store import Store
+from wombet.files import sha256_of_file
 
 GOLDEN = Path(__file__).parent / "golden"
 SUITE = SyntheticSuite(methods=("wombet", "sac", "bc"), levels=("close", "far"), failed={("bc", 2)})
@@ -138,18 +140,37 @@ def test_traces_are_means_over_seeds_of_what_the_runs_recorded(report, results):
     assert rounds["iteration"].tolist() == [1, 2, 1, 2]
 
 
-def test_q_is_set_beside_the_score_earned_for_ever_with_the_runs_discount(tmp_path):
+def test_what_the_critics_believed_is_set_beside_what_came(tmp_path):
     suite = SyntheticSuite(methods=("wombet",), seeds=2)
     root = write_store(tmp_path, suite)
     write_training(root, suite)
-    for folder in run_folders(root, "reacher-close", "wombet"):
+    for number, folder in enumerate(run_folders(root, "reacher-close", "wombet")):
         spec = json.loads((folder / "spec.json").read_text())
         (folder / "spec.json").write_text(json.dumps(spec | {"config": {"discount": 0.9}}))
+        rows = [json.loads(line) for line in (folder / "evals.jsonl").read_text().splitlines()]
+        for row in rows:
+            late = row["target_steps"] >= 2700
+            row |= {"estimated_returns": [5.0 + number, 7.0 if late else 99.0], "discounted_returns": [2.0, 4.0]}
+        (folder / "evals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        done = json.loads((folder / "done.json").read_text())
+        done["evals_sha256"] = sha256_of_file(folder / "evals.jsonl")
+        (folder / "done.json").write_text(json.dumps(done))
     results = load_suite(Store(root), suite.name)
     (row,) = value_table(read_traces(Store(root), results), Store(root), results).to_dict("records")
     # The last tenth holds the rows at 2,700 and 3,000 steps; the seeds' offsets are 0 and 1.
     assert row["mean_q"] == pytest.approx((18 + 20) / 2 + 0.5)
-    assert row["lasting_score"] == pytest.approx(10 * results.usable("reacher-close", "wombet")["score"].mean())
+    assert (row["estimated_return"], row["discounted_return"]) == (pytest.approx(6.25), pytest.approx(3.0))
+    assert row["overestimation"] == pytest.approx(3.25)
+
+
+def test_without_records_of_what_the_critics_believed_mean_q_stands_alone(tmp_path):
+    suite = SyntheticSuite(methods=("wombet",), seeds=2)
+    root = write_store(tmp_path, suite)
+    write_training(root, suite)
+    results = load_suite(Store(root), suite.name)
+    (row,) = value_table(read_traces(Store(root), results), Store(root), results).to_dict("records")
+    assert row["mean_q"] == pytest.approx((18 + 20) / 2 + 0.5)
+    assert np.isnan([row["estimated_return"], row["overestimation"]]).all()
 
 
 def test_rows_that_cannot_be_read_are_named(tmp_path):

@@ -152,7 +152,8 @@ def test_share_and_signal_are_recorded_in_every_tick(mixing: str) -> None:
 def test_the_layer_norm_bound_is_recorded_and_holds() -> None:
     run = Run(SMALL).train()
     last = run.metrics[STEPS]
-    q = run.agent.learner.values(run.agent.online.last(STEPS))
+    recent = run.agent.online.last(STEPS)
+    q = run.agent.learner.values(recent.obs, recent.action)
     bound = run.agent.learner.value_bound()
     assert last["q_bound"] == pytest.approx(float(bound.min()))
     assert last["q_bound_rate"] == pytest.approx(float((q.abs().amax(1) / bound).max()))

@@ -60,7 +60,7 @@ def test_actions_and_reported_values_are_those_of_float32(make_learner, make_bat
     batch = make_batch(dtype=torch.float32)
     exact, rounded = pair(make_learner, KINDS[1])
     assert torch.equal(exact.act(batch.obs), rounded.act(batch.obs))
-    assert torch.equal(exact.values(batch), rounded.values(batch))
+    assert torch.equal(exact.values(batch.obs, batch.action), rounded.values(batch.obs, batch.action))
 
 
 def test_it_is_refused_in_one_sentence_where_the_hardware_lacks_it(make_learner, monkeypatch):

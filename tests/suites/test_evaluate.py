@@ -40,6 +40,51 @@ def test_lock_step_equals_episodes_played_one_by_one() -> None:
     assert len(set(result.returns)) == 4
 
 
+class Critic:
+    """Believes that the return is ten times the first action, plus one."""
+
+    discount = 0.9
+
+    def estimate_return(self, obs: Any, action: Any) -> Any:
+        return (10 * action[:, 0] + 1).astype(np.float32)
+
+
+def test_a_critics_estimate_is_held_against_the_rewards_that_come() -> None:
+    result = Evaluator(TASK, 2, seed=3, method="linear").evaluate(linear, 0, Critic())
+    assert result.returns == Evaluator(TASK, 2, seed=3, method="linear").evaluate(linear, 0).returns
+    env = TASK.make_env()
+    for episode in range(2):
+        obs, _ = env.reset(seed=Streams(3).child("evaluation").integer("reset", episode))
+        actions, rewards = [linear(obs[None], np.random.default_rng(0))], []
+        for _ in range(15):
+            obs, reward, *_ = env.step(actions[-1][0])
+            rewards.append(reward)
+            actions.append(linear(obs[None], np.random.default_rng(0)))
+        assert result.estimated_returns is not None
+        assert result.discounted_returns is not None
+        assert result.estimated_returns[episode] == pytest.approx(10 * actions[0][0, 0] + 1)
+        tail = 0.9**15 * (10 * actions[-1][0, 0] + 1)
+        assert result.discounted_returns[episode] == pytest.approx(np.polyval(rewards[::-1], 0.9) + tail)
+
+
+def test_nothing_is_believed_of_what_comes_after_an_episodes_true_end() -> None:
+    task = make_task("hopper", "source", "both", 100)
+    critic = Critic()
+    critic.estimate_return = lambda obs, action: np.full(len(obs), 1e6, np.float32)  # type: ignore[method-assign]
+    evaluator = Evaluator(task, 2, seed=0, method="random")
+    result = evaluator.evaluate(lambda obs, g: g.uniform(-1, 1, (len(obs), 3)).astype(np.float32), 0, critic)
+    assert max(result.lengths) < 100
+    assert result.discounted_returns is not None
+    assert max(result.discounted_returns) < 100
+
+
+def test_a_run_records_what_its_critics_believed(store: Store) -> None:
+    spec = cells.cell("sac")
+    assert run_cell(spec, store).ending == "done"
+    for row in read_rows(store.run_folder(spec.folder) / "evals.jsonl"):
+        assert len(row["estimated_returns"]) == len(row["discounted_returns"]) == len(row["returns"])
+
+
 def test_episodes_that_end_early_are_counted_to_their_end() -> None:
     task = make_task("hopper", "source", "both", 100)
     evaluator = Evaluator(task, 3, seed=0, method="random")

@@ -37,7 +37,7 @@ def meter(signal: str, n_online: int = 3000, n_offline: int = 50) -> SignalMeter
 
 def error_of(learner: ActorCritic, batch: Batch) -> np.ndarray:
     """Each row's mean distance of the critics to the reward."""
-    return (learner.values(batch) - batch.reward).abs().mean(0).numpy()
+    return (learner.values(batch.obs, batch.action) - batch.reward).abs().mean(0).numpy()
 
 
 def test_td_over_spread_is_the_error_and_the_spread_of_the_targets_on_the_newest_rows() -> None:
