@@ -105,8 +105,8 @@ def test_the_stored_policy_scores_as_the_last_evaluation_did(store: Store, name:
 
 
 def test_a_policy_is_stored_without_buffers_where_the_method_tells_them_apart(store: Store) -> None:
-    sac, bc = cells.cell("sac"), cells.cell("bc")
-    for spec, whole in ((sac, False), (bc, True)):
+    sac, probe = cells.cell("sac"), cells.cell("probe")
+    for spec, whole in ((sac, False), (probe, True)):
         assert run_cell(spec, store).ending == "done"
         folder = store.run_folder(spec.folder)
         policy = json.loads((folder / "done.json").read_text())["policy"]
