@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from baselines.actor_critic import WOMBET, WOMBETConfig
+from baselines.actor_critic import TUNED, WOMBET, WOMBETConfig
 from baselines.api import Capabilities, Metrics, Phase, Problem, Tick
 from baselines.knowledge import knowledge_of
 from wombet.agent import penalises_online_rows
@@ -51,6 +51,7 @@ class IteratedWOMBET(WOMBET):
             "with penalised_rows all, a target row keeps the penalty of the model that there was when it was met",
             "updates are the agent's; the metric model_updates counts those of the refits",
         ),
+        tuned=TUNED,
         source_steps_online=True,
     )
 
