@@ -17,7 +17,7 @@ from wombet.world_model import WorldModel
 _TEMPERATURE = "initial temperature 0.1 instead of 1, because rewards are at most 1 per step"
 TUNED = (
     "the mixture's rule and range and the settings of generation: on halfcheetah, pusher, walker2d and hopper, by the "
-    "returns of one or two seeds; the mixture's signal: on reacher and cartpole, by the critics' fit and never by return"
+    "returns of one or two seeds; the mixture's signal: on reacher and cartpole, by the critics' fit, never by return"
 )
 _LOG_STD = "log standard deviation by a tanh within [-5, 2] (CleanRL) instead of clipped to [-20, 2]"
 
