@@ -4,12 +4,13 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from baselines.api import Phase
 from suites.claim import claim
-from suites.evaluate import Act, Evaluation, Evaluator
+from suites.evaluate import Evaluation, Evaluator
 from suites.problem import open_phase, open_problem
 from suites.runner import run_cell
 from suites.spec import RunSpec
@@ -102,9 +103,9 @@ def test_a_method_without_an_online_phase_is_evaluated_once(store: Store, name: 
 def test_costs_are_those_of_training_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     play = Evaluator.evaluate
 
-    def slowly(evaluator: Evaluator, act: Act, index: int) -> Evaluation:
+    def slowly(evaluator: Evaluator, *arguments: Any) -> Evaluation:
         time.sleep(0.5)
-        return play(evaluator, act, index)
+        return play(evaluator, *arguments)
 
     monkeypatch.setattr(Evaluator, "evaluate", slowly)
     costs = read_rows(run(cells.cell("probe", pause=0.002), store) / "costs.jsonl")
