@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from analysis.findings import Finding
 from analysis.published import band_comparisons
+from suites.bands import Comparison
 from suites.store import Store
 
 SCHEMA = 1
@@ -40,26 +41,7 @@ def store_findings(store: Store, manifest: dict[str, Any]) -> list[Finding]:
     ]
 
 
-class BandComparison(Protocol):
-    """A stored method beside a published band of returns, as the check of reference bands gives it."""
-
-    @property
-    def environment(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def mean(self) -> float | None: ...
-    @property
-    def lo(self) -> float | None: ...
-    @property
-    def hi(self) -> float | None: ...
-    @property
-    def verdict(self) -> str: ...
-
-
-def band_findings(comparisons: Iterable[BandComparison]) -> list[Finding]:
+def band_findings(comparisons: Iterable[Comparison]) -> list[Finding]:
     """Return a finding for every method whose mean return lies outside of its published band (verdict `fail`)."""
     return [
         Finding(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from suites.store import Store, StoredRun
+from suites.bands import NATIVE, Comparison, compare_with_bands, read_bands
+from suites.store import Store
 
-NATIVE = "native/"
 UNKNOWN = "The suite's manifest does not hold the methods' own settings; `wombet check` makes this comparison."
 NOTHING_TO_COMPARE = "No run of a native task has finished, so there is nothing to compare."
 
@@ -16,7 +16,7 @@ def native_pairs(manifest: dict[str, Any]) -> set[str]:
     return {pair["id"] for pair in manifest["pairs"] if str(pair.get("family", "")).startswith(NATIVE)}
 
 
-def band_comparisons(store: Store, manifest: dict[str, Any]) -> list[Any]:
+def band_comparisons(store: Store, manifest: dict[str, Any]) -> list[Comparison]:
     """Return the comparisons of a suite's finished runs with published bands.
 
     Empty without a native task, and for a manifest of before the methods' own settings were written into it.
@@ -24,22 +24,13 @@ def band_comparisons(store: Store, manifest: dict[str, Any]) -> list[Any]:
     native, defaults = native_pairs(manifest), manifest.get("method_defaults", {})
     if not native or not defaults:
         return []
-    from suites.bands import compare_with_bands, read_bands
-
     names = manifest.get("method_names", {})
     cells = [cell for cell in manifest["cells"] if cell["pair"] in native]
     runs = [store.read_run(store.run_folder(cell["folder"])) for cell in sorted(cells, key=lambda cell: cell["folder"])]
-    whole = [run for run in runs if _is_whole(run)]
-    return compare_with_bands(whole, read_bands(), {names.get(row, row): own for row, own in defaults.items()})
+    return compare_with_bands(runs, read_bands(), {names.get(row, row): own for row, own in defaults.items()})
 
 
-def _is_whole(run: StoredRun) -> bool:
-    """Whether a run says what a comparison needs; the audit names the others as damaged."""
-    rows = all({"target_steps", "returns"} <= row.keys() for row in run.evaluations)
-    return rows and {"pair", "method", "method_version", "config"} <= (run.spec or {}).keys()
-
-
-def band_table(comparisons: list[Any]) -> pd.DataFrame:
+def band_table(comparisons: list[Comparison]) -> pd.DataFrame:
     """Return comparisons as a frame, one row each; `changed` are settings that are not the method's own."""
     rows = [
         {

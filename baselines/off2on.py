@@ -61,8 +61,9 @@ class Off2On:
             LOG_STD,
             "after the first burst updates follow each step, where the release makes 1000 after each 1000 steps",
             "the agents are pretrained with the step sizes of the online phase",
-            "optimisers and temperature begin anew at the switch, as when networks alone are loaded from files",
+            "optimisers, temperature and target critics begin anew at the switch; actors and critics go on",
         ),
+        version=2,
     )
 
     def __init__(self, problem: Problem, config: Off2OnConfig, streams: Streams, device: str) -> None:
@@ -111,7 +112,7 @@ class Off2On:
     def _finetune(self, until: int, tick: Tick) -> None:
         if not self.online:
             for member in self.ensemble.members:
-                member.forget_moments()
+                member.begin_anew()
             self.online = True
         while self.steps < until:
             if self.burst_left > 0:

@@ -32,8 +32,9 @@ class Member(ConservativeLearner):
         """The precision of the wide matrix products of updates."""
         return self._wide
 
-    def forget_moments(self) -> None:
-        """Begin the optimisers anew."""
+    def begin_anew(self) -> None:
+        """Begin with new optimisers, and with target critics that are copies of the critics."""
+        self.targets.vector.copy_(self.critics.vector)
         self._actor_adam = Adam(self.actor.vector, self.config.actor_lr)
         self._critic_adam = Adam(self.critics.vector, self.config.critic_lr)
 

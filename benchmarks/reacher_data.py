@@ -1,5 +1,6 @@
 """Small datasets of a scripted policy in reacher's source task, for checks of methods that learn from data alone."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,12 @@ def collect(policy: ScriptedReacher, episodes: int, seed: int) -> TransferDatase
         episode_id=(np.arange(n) // task.horizon).astype(np.int32),
         uncertainty=np.zeros(n, np.float32),
     ).relabel(task)
+
+
+@functools.cache
+def medium_dataset() -> TransferDataset:
+    """Return 20 episodes of a noisy and slow policy, on which offline methods are expected to reach its mean return."""
+    return collect(MEDIUM, 20, 1)
 
 
 def offline_problem(dataset: TransferDataset, updates: int, family: str = "reacher") -> Problem:

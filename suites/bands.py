@@ -109,12 +109,23 @@ def compare_with_bands(
     """Compare every finished run of a native task, seeds together, at each published step count that it reached.
 
     `defaults` are the methods' own settings, by method. Runs of one method with other settings are groups of their own.
+    A run whose spec or evaluations lack what a comparison needs is left out; `suites.integrity` names it.
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
-        if run.done is not None and run.spec is not None and run.spec["pair"]["family"].startswith(NATIVE):
+        if run.spec is not None and comparable(run):
             groups.setdefault(_group(run.spec), []).append(run)
     return [comparison for key in sorted(groups) for comparison in _compare_group(groups[key], bands, defaults)]
+
+
+def comparable(run: StoredRun) -> bool:
+    """Whether a run of a native task is finished, and its spec and evaluations have what a comparison needs."""
+    spec = run.spec or {}
+    pair = spec.get("pair")
+    if run.done is None or not isinstance(pair, dict) or not str(pair.get("family")).startswith(NATIVE):
+        return False
+    whole = "horizon" in pair and spec.keys() >= {"method", "method_version", "config"}
+    return whole and all(row.get("returns") and "target_steps" in row for row in run.evaluations)
 
 
 def _group(spec: dict[str, Any]) -> str:

@@ -46,9 +46,9 @@ def check_command(store: StoreArgument = DEFAULT_STORE, json: JsonOption = False
 def _defaults(runs: "list[StoredRun]") -> dict[str, dict[str, Any]]:
     from baselines.config import config_dict
     from baselines.registry import method, method_names
-    from suites.bands import NATIVE
+    from suites.bands import comparable
 
-    names = {run.spec["method"] for run in runs if run.spec and run.spec["pair"]["family"].startswith(NATIVE)}
+    names = {run.spec["method"] for run in runs if run.spec and comparable(run)}
     return {name: config_dict(method(name).Config()) for name in sorted(names & set(method_names()))}
 
 

@@ -172,10 +172,10 @@ def test_formats_are_checked_and_named_once():
         parse_formats(",")
 
 
-def native_store(root, mean: float):
-    """Three finished runs of sac on a native task, with a return at 100,000 steps, and the manifest's defaults."""
+def native_store(root, mean: float, methods: tuple[str, ...] = ("sac",)):
+    """Three finished runs of each method on a native task, with a return at 100,000 steps."""
     suite = SyntheticSuite(
-        methods=("sac",), seeds=3, family="native/HalfCheetah-v5", levels=("stock",), horizon=1000,
+        methods=methods, seeds=3, family="native/HalfCheetah-v5", levels=("stock",), horizon=1000,
         target_steps=100_000, count=2, score=lambda method, progress, rng: mean / 1000,
     )  # fmt: skip
     write_store(root, suite)
@@ -192,6 +192,25 @@ def test_returns_outside_of_a_published_band_are_a_finding_and_a_row(tmp_path):
         found = [finding for finding in report.results.findings if finding.kind == "bands"]
         assert [finding.where for finding in found] == (["HalfCheetah-v5, sac"] if verdict == "fail" else [])
         assert f'<td class="words">{verdict}</td>' in report.page.read_text()
+
+
+def test_rows_of_a_suite_are_held_against_the_curve_and_the_settings_of_their_method(tmp_path):
+    names = {"slow": "sac", "sac": "sac", "other": "td3"}
+    tau = {"slow": 0.001, "sac": 0.005, "other": 0.1}
+    root = native_store(tmp_path, 7000.0, tuple(names))
+    for row, method in names.items():
+        for folder in run_folders(root, "native/HalfCheetah-v5-stock", row):
+            spec = json.loads((folder / "spec.json").read_text())
+            (folder / "spec.json").write_text(json.dumps(spec | {"method": method, "config": {"tau": tau[row]}}))
+    own = {"sac": {"tau": 0.005}, "td3": {"tau": 0.1}}
+    edit_manifest(root, method_names=names, method_defaults={row: own[method] for row, method in names.items()})
+    manifest = json.loads((root / "suites" / "reacher-smoke.json").read_text())
+    found = [(each.method, each.changed, each.verdict) for each in band_comparisons(Store(root), manifest)]
+    assert sorted(found, key=str) == [
+        ("sac", {"tau": 0.001}, "pass"),
+        ("sac", {}, "pass"),
+        ("td3", {}, "fail"),
+    ]
 
 
 def test_a_manifest_without_the_methods_settings_sends_to_wombet_check(tmp_path):

@@ -240,7 +240,7 @@ def test_the_first_updates_are_a_burst_after_a_warm_up_without_any() -> None:
     assert counts[40:] == [(10 + more, 30 + more) for more in range(1, 51)]
 
 
-def test_optimisers_and_temperature_begin_anew_at_the_switch_and_networks_go_on() -> None:
+def test_optimisers_temperature_and_targets_begin_anew_at_the_switch_and_networks_go_on() -> None:
     run = at_the_switch()
     adapter: Any = run.adapter
     before = adapter.ensemble.state()["members"]
@@ -248,8 +248,10 @@ def test_optimisers_and_temperature_begin_anew_at_the_switch_and_networks_go_on(
     states: list[Any] = []
     run.train(in_tick=lambda live: states.append(adapter.ensemble.state()))
     for old, new in zip(before, states[0]["members"], strict=True):
-        for part in ("actor", "critics", "targets"):
+        for part in ("actor", "critics"):
             assert torch.equal(old[part], new[part])
+        assert torch.equal(old["critics"], new["targets"])
+        assert not torch.equal(old["targets"], new["targets"])
         for part in ("actor_adam", "critic_adam"):
             assert new[part]["steps"] == 0
             assert not new[part]["first_moment"].any()

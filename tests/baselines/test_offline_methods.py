@@ -1,7 +1,6 @@
 """Offline methods by d3rlpy: its own steps on the same batch, published settings, and results on small datasets."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,9 @@ from baselines.api import Phase
 from baselines.d3rlpy_method import import_d3rlpy, minibatch
 from baselines.offline_method import OfflineMethod, cosine
 from baselines.registry import method
-from benchmarks.reacher_data import EXPERT, MEDIUM, collect, mean_return, offline_problem
+from benchmarks.__main__ import chosen
+from benchmarks.offline_medium import outcome
+from benchmarks.reacher_data import EXPERT, collect, mean_return, medium_dataset, offline_problem
 from tests.contract.harness import DATASET
 from wombet.errors import InputError
 from wombet.serialization import dumps
@@ -171,11 +172,6 @@ def test_settings_out_of_range_are_refused(name: str, settings: dict, sentence: 
         build(name, **settings)
 
 
-@functools.cache
-def medium():
-    return collect(MEDIUM, 20, 1)
-
-
 def test_cloning_an_expert_reaches_nine_tenths_of_it() -> None:
     adapter = trained("bc", collect(EXPERT, 20, 0), 800, hidden_width=64, learning_rate=1e-3)
     assert mean_return(adapter.act, 10) >= 0.9 * mean_return(EXPERT.act, 10)
@@ -183,6 +179,15 @@ def test_cloning_an_expert_reaches_nine_tenths_of_it() -> None:
 
 @pytest.mark.parametrize("name", ["iql", "td3+bc"])
 def test_on_medium_data_offline_rl_reaches_at_least_the_datas_mean(name: str) -> None:
-    data = medium()
+    data = medium_dataset()
     adapter = trained(name, data, 400, actor_lr=1e-3, critic_lr=1e-3, batch_size=32, n_action_samples=2)
     assert mean_return(adapter.act, 10) >= data.episode_sums(data.reward_target).mean()
+
+
+def test_the_benchmark_on_medium_data_asks_for_the_datas_mean_over_seeds() -> None:
+    assert chosen(["offline_medium"]) == ["offline_medium"]
+    reached, missed = outcome("cql", [40.0, 20.0], 30.0), outcome("cql", [40.0, 19.0], 30.0)
+    assert (reached.passed, reached.ratio, reached.peer_figure) == (True, 1.0, 30.0)
+    assert reached.line().startswith("ok     cql on medium data")
+    assert (missed.passed, missed.figure) == (False, 29.5)
+    assert missed.line().startswith("MISSED cql on medium data")

@@ -68,6 +68,62 @@ def test_the_mean_of_the_seeds_passes_within_the_band_and_fails_outside() -> Non
     assert mean == pytest.approx(17000 / 3)
 
 
+ENVIRONMENTS = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+SAC, TD3 = "github.com/dojeon-ai/SimbaV2", "github.com/sfujim/TD3"
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "means"),
+    [
+        ("sac", SAC, (11321, 2786, 4537, 5732)),
+        ("sac-sb3", SAC, (11321, 2786, 4537, 5732)),
+        ("td3", TD3, (9567, 3391, 4413, 4243)),
+    ],
+)
+def test_a_method_is_held_against_its_own_curve_of_each_environment(method: str, source: str, means: Any) -> None:
+    for environment, mean in zip(ENVIRONMENTS, means, strict=True):
+        (found,) = compare_with_bands(stored([[0.0]], method, environment, steps=1_000_000), read_bands(), {})
+        assert (found.environment, found.method, found.steps) == (f"{environment}-v5", method, 1_000_000)
+        assert (found.lo + found.hi) / 2 == pytest.approx(mean, abs=0.51)
+        assert f"{environment}-v" in found.source
+        assert source in found.source
+
+
+@pytest.mark.parametrize(
+    ("value", "of_sac", "of_td3"),
+    [(4500.0, "below", "within"), (6000.0, "within", "within"), (7000.0, "within", "above")],
+)
+def test_what_one_method_passes_with_another_fails_with(value: float, of_sac: str, of_td3: str) -> None:
+    runs = [run for name in ("sac", "sac-sb3", "td3") for run in stored([[value]] * 3, name)]
+    found = {each.method: (each.verdict, each.reason) for each in compare_with_bands(runs, read_bands(), {})}
+    said = {word: ("pass" if word == "within" else "fail", f"{word} the band") for word in ("below", "within", "above")}
+    assert found == {"sac": said[of_sac], "sac-sb3": said[of_sac], "td3": said[of_td3]}
+
+
+@pytest.mark.parametrize(("value", "expected"), [(4679, "fail"), (4680, "pass"), (7632, "pass"), (7633, "fail")])
+def test_the_bounds_belong_to_the_band(value: float, expected: str) -> None:
+    assert verdict(stored([[value]] * 3))[0] == expected
+
+
+def test_every_published_step_count_that_was_reached_is_compared_with_its_own_band() -> None:
+    runs = stored([[6000.0]] * 3)
+    for run in runs:
+        run.evaluations.append({"target_steps": 200_000, "returns": [5000.0]})
+    found = [(each.steps, each.mean, each.verdict) for each in compare_with_bands(runs, read_bands(), {})]
+    assert found == [(100_000, 6000.0, "pass"), (200_000, 5000.0, "fail")]
+
+
+@pytest.mark.parametrize(
+    "lacking", ["pair", "horizon", "method", "method_version", "config", "returns", "target_steps"]
+)
+def test_a_run_that_does_not_say_what_was_run_is_left_out(lacking: str) -> None:
+    runs, (damaged,) = stored([[6000.0]] * 3), stored([[6000.0]])
+    for part in (damaged.spec["pair"], damaged.spec, damaged.evaluations[0]):
+        part.pop(lacking, None)
+    (found,) = compare_with_bands([damaged, *runs], read_bands(), {})
+    assert (found.seeds, found.verdict) == (3, "pass")
+
+
 @pytest.mark.parametrize(
     ("runs", "reason"),
     [
@@ -86,6 +142,14 @@ def test_what_cannot_be_compared_says_why(runs: list[Any], reason: str) -> None:
     found, why = verdict(runs)
     assert found == "not comparable"
     assert reason in why
+
+
+def test_nothing_is_compared_where_a_random_policys_return_is_not_known() -> None:
+    bands = read_bands().model_copy(update={"random": {}})
+    assert verdict(stored([[6000.0]] * 3), bands) == (
+        "not comparable",
+        "what a random policy returns there is not known here",
+    )
 
 
 def test_other_settings_are_another_group_and_are_named() -> None:
@@ -156,3 +220,13 @@ def test_the_command_tells_all_and_exits_by_the_verdict(tmp_path: Path) -> None:
     assert found.exit_code == 0
     assert "pass" in found.stdout
     assert "SimbaV2" in found.stdout
+
+
+def test_the_command_names_a_damaged_run_of_a_native_task_instead_of_comparing_it(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "native-HalfCheetah-v5-stock" / "sac" / "s0-0123456789ab"
+    write_atomically(folder / "spec.json", json.dumps({"pair": {"family": "native/HalfCheetah-v5"}}))
+    write_atomically(folder / "done.json", "{}")
+    found = CliRunner().invoke(build_program(), ["check", str(tmp_path), "--json"])
+    said = json.loads(found.stdout)
+    assert (found.exit_code, said["comparisons"]) == (1, [])
+    assert ["spec.json cannot be read as a run" in each["sentence"] for each in said["findings"]] == [True]
