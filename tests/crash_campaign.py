@@ -27,7 +27,7 @@ from suites.worker import perform, prepare
 from tests.suites import cells
 
 Case = RunSpec | DatasetRecipe
-PRELOADED = ["tests.crash_campaign", "suites.runner", "suites.datasets", "baselines.actor_critic", "baselines.bc"]
+PRELOADED = ["suites.runner", "suites.datasets", "baselines.actor_critic", "baselines.bc"]
 CHECKPOINT_SECONDS = 0.05
 
 
