@@ -21,14 +21,17 @@ from typing import Any
 
 from baselines.registry import method, method_names
 from suites.claim import LOCK
+from suites.datasets import config_of
 from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store
 from suites.worker import perform, prepare
 from tests.suites import cells
 
 Case = RunSpec | DatasetRecipe
-PRELOADED = ["suites.runner", "suites.datasets", "baselines.actor_critic", "baselines.bc"]
+PRELOADED = ["suites.runner", "suites.datasets", "baselines.actor_critic", "tests.suites.libraries"]
 CHECKPOINT_SECONDS = 0.05
+ITERATIONS = 2
+OFFLINE_UPDATES = 200
 
 
 @dataclasses.dataclass
@@ -58,13 +61,19 @@ def cases(names: Sequence[str] | None = None) -> dict[str, Case]:
     for name in method_names():
         if method(name).capabilities.resumable:
             spec = cells.cell(name, target_steps=200, evaluations=6, **_settings(name))
-            found[name] = dataclasses.replace(spec, dataset=None if spec.dataset is None else guided)
+            budgets = spec.budgets
+            if budgets.offline_updates and "pretraining_updates" not in spec.config:
+                budgets = dataclasses.replace(budgets, offline_updates=OFFLINE_UPDATES)
+            if method(name).capabilities.source_steps_online:
+                steps = (ITERATIONS - 1) * config_of(guided).iteration_steps
+                budgets = dataclasses.replace(budgets, source_steps=steps)
+            found[name] = dataclasses.replace(spec, budgets=budgets, dataset=spec.dataset and guided)
     return found if names is None else {name: found[name] for name in names}
 
 
 def _settings(name: str) -> dict[str, Any]:
     fields = {field.name for field in dataclasses.fields(method(name).Config)}
-    wanted = {"mixing_interval": 5, "calibration_updates": 10, "pretraining_updates": 20}
+    wanted = {"mixing_interval": 5, "calibration_updates": 10, "pretraining_updates": 20, "iterations": ITERATIONS}
     # A method that goes on from the source agent has to be of its size.
     return {key: value for key, value in wanted.items() if key in fields}
 
