@@ -65,6 +65,19 @@ def test_marl_evals_form_ends_every_run_with_its_last_evaluation(folder, results
     assert "seed_2" not in content["reacher"]["reacher-far"]["bc"]
 
 
+def test_marl_evals_own_functions_take_it_where_they_are_installed(tmp_path):
+    theirs = pytest.importorskip("marl_eval.utils.data_processing_utils", reason="marl-eval is not installed")
+    checks = pytest.importorskip("marl_eval.utils.diagnose_data_errors")
+    suite = SyntheticSuite(methods=("sac", "wombet"), seeds=3)
+    write_store(tmp_path, suite)
+    content = marl_eval(load_suite(Store(tmp_path), suite.name))
+    assert all(checks.DiagnoseData(content).check_data()["reacher"].values())
+    processed = theirs.data_process_pipeline(content, ["mean_episode_return"])
+    matrices, _ = theirs.create_matrices_for_rliable(processed, "reacher", ["mean_episode_return"])
+    shapes = {name: matrix.shape for name, matrix in matrices["mean_norm_mean_episode_return"].items()}
+    assert shapes == {"sac": (3, len(content["reacher"])), "wombet": (3, len(content["reacher"]))}
+
+
 def test_rliable_takes_the_dictionary_as_it_is(folder, results):
     scores = dict(np.load(folder / "rliable.npz"))
     assert set(scores) == set(results.methods)
