@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from suites.rebuilt import content_hashes
+from suites.rebuilt import differing_content
 from suites.spec import RunSpec, run_spec_from_json
 from suites.store import Store, StoredRun, read_json, read_list, read_rows
 from wombet.errors import InputError
@@ -90,10 +90,9 @@ def _card_differences(dataset: str, ours: Store, theirs: Store) -> Iterator[str]
     if here is None or there is None:
         yield f"the card of dataset {dataset} is missing {'here' if here is None else 'there'}"
         return
-    own, other = content_hashes(here), content_hashes(there)
-    differing = [name for name in sorted(own.keys() | other.keys()) if own.get(name) != other.get(name)]
+    differing = differing_content(here, there)
     if differing:
-        yield f"dataset {dataset} is another one: not the same {differing[0]}"
+        yield f"dataset {dataset} is another one: not the same {' and '.join(differing)}"
 
 
 def _differences(run: StoredRun, other: StoredRun) -> Iterator[str]:

@@ -29,8 +29,13 @@ def put_in_place(made: Path, folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def content_hashes(card: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hashes of all that a dataset holds, as its card tells them, by what they are of."""
+def differing_content(card: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Name what two cards give different hashes for: rows, a part, source rows, or the file of a model or agent."""
+    hashes, others = _content_hashes(card), _content_hashes(other)
+    return [name for name in sorted(hashes.keys() | others.keys()) if hashes.get(name) != others.get(name)]
+
+
+def _content_hashes(card: Mapping[str, Any]) -> dict[str, str]:
     hashes = {"rows": str(card.get("sha256"))}
     hashes |= {f"part {name}": str(entry.get("sha256")) for name, entry in card.get("parts", {}).items()}
     if "source" in card:
@@ -39,13 +44,12 @@ def content_hashes(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_same(made: Mapping[str, Any], published: Mapping[str, Any], folder: Path) -> None:
-    ours, theirs = content_hashes(made), content_hashes(published)
-    differing = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    differing = differing_content(made, published)
     if differing:
         raise InputError(
-            f"the dataset {folder.name} was built again and is not the published one ({differing[0]} differ"
-            f"{'' if differing[0].endswith('rows') else 's'}; {_versions(made, published)}); continue where those "
-            "versions and that processor are, or run the suite in a new store"
+            f"the dataset {folder.name} was built again and is not the published one (not the same "
+            f"{' and '.join(differing)}; {_versions(made, published)}); continue with those versions and on such a "
+            "processor, or run the suite in a new store"
         )
 
 

@@ -67,7 +67,7 @@ class Store:
         if not any((self.root / part).is_dir() for part in ("suites", "runs", "datasets")):
             if (self.root / "store.tar.xz").is_file():
                 raise InputError(
-                    f"{self.root} holds published results; `wombet unpack {self.root} FOLDER` makes a store"
+                    f"{self.root} holds published results; `wombet unpack {self.root} STORE` makes a store of them"
                 )
             what = "is not a store (no suites, runs or datasets in it)" if self.root.is_dir() else "does not exist"
             raise InputError(f"the store {self.root} {what}; `wombet run SUITE --store {self.root}` makes one")
