@@ -58,7 +58,7 @@ def rerun_section(results: SuiteResults, anchors: Anchors, place: str | None) ->
     frame = rerun_frame(results)
     if frame.empty:
         return Section("again", "Any cell again", (), (), ())
-    about = f"The first finished seed of each, in a new store; then: {compare_command(place)}"
+    about = "The first finished run of each, in a new store named check."
     where = "" if place else ", where STORE is the store that this report was made from"
     said = (
         "Settings and seed decide a run, so anyone can carry out a single one again: the command beside it also builds "

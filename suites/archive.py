@@ -187,7 +187,7 @@ def _check_members(path: Path, members: list[tarfile.TarInfo], most_files: int) 
     if len(members) > most_files:
         raise InputError(f"{path} holds {len(members)} files, and {INDEX} tells of {most_files}")
     for member in members:
-        if not member.isreg():
+        if not member.isreg() or member.issparse():
             raise InputError(f"{path} holds {member.name!r}, which is not a plain file; nothing was unpacked")
         if not _MEMBER.fullmatch(member.name):
             raise InputError(f"{path} holds {member.name!r}, which is no file of a store; nothing was unpacked")

@@ -201,7 +201,7 @@ def _attempt(build: _Build, store: Store) -> Outcome:
         build.pace.end("done")
         attempt.end("done")
         shutil.copyfile(folder / "provenance.json", made / "provenance.json")
-        put_in_place(made, store.dataset_folder(recipe.id))
+        _place(made, store.dataset_folder(recipe.id), build)
     except Preempted:
         build.pace.end("interrupted")
         attempt.end("interrupted")
@@ -239,6 +239,15 @@ def _write_artefact(folder: Path, build: _Build, generated: Generated) -> None:
         )
     replace(generated.dataset, card=card).save(folder, generated.parts, generated.source)
     verify_dataset(folder, build.task)
+
+
+def _place(made: Path, folder: Path, build: _Build) -> None:
+    try:
+        put_in_place(made, folder)
+    except InputError:
+        # The next attempt, with other versions perhaps, must not go on from what these computed.
+        build.checkpoints.clear()
+        raise
 
 
 def _remove(build: _Build) -> None:

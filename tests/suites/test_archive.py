@@ -139,6 +139,10 @@ def member(name: str, data: bytes = b"{}", **fields: Any) -> tuple[tarfile.TarIn
     return info, data
 
 
+SPARSE = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": "999", "GNU.sparse.map": "0,0"}
+"""What makes a member a file of 999 bytes that are not in the archive."""
+
+
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[tarfile.TarInfo, bytes]:
     return member(name, b"", type=kind, linkname=target)
 
@@ -169,6 +173,7 @@ def forge(folder: Path, *members: tuple[tarfile.TarInfo, bytes], **told: int) ->
         (link(f"{RUN}/spec.json", "suites/smoke.json", tarfile.LNKTYPE), "not a plain file"),
         (member("suites/smoke.json", b"", type=tarfile.FIFOTYPE), "not a plain file"),
         (member(RUN, b"", type=tarfile.DIRTYPE), "not a plain file"),
+        (member("suites/b.json", b"", pax_headers=SPARSE), "not a plain file"),
     ],
 )
 def test_a_member_that_is_no_file_of_a_store_spoils_the_whole_archive(

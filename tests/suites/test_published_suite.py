@@ -87,6 +87,8 @@ def test_what_is_missing_is_carried_out_on_the_rebuilt_dataset_and_nothing_else_
     before = contents(store.root)
     plan = json.loads(wombet("plan", partly / "smoke.toml", "--store", store.root, "--json")[1])
     assert (plan["done"], plan["missing"]) == (2, 2)
+    # Two runs, and the dataset of one of them.
+    assert sum(plan["cost"]["known_from"].values()) + sum(plan["cost"]["unknown"].values()) == 3
     code, out, err = wombet("run", partly / "smoke.toml", "--store", store.root, *QUIET)
     assert (code, out.strip()) == (0, "3 done, 2 skipped"), err
     after = contents(store.root)
@@ -113,6 +115,9 @@ def test_a_dataset_that_comes_out_otherwise_stops_the_runs_with_one_sentence(
     assert "1 blocked, 1 done, 1 failed, 2 skipped" in out
     kept = {name: data for name, data in contents(store.root / "datasets").items() if ".building" not in name}
     assert kept == before
+    # With the right versions, it is built from the beginning.
+    (building,) = (store.root / "datasets").glob("*.building")
+    assert not list((building / "checkpoint").glob("*"))
 
 
 def test_publishing_again_from_what_was_unpacked_gives_the_same_bytes(
