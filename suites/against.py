@@ -61,7 +61,11 @@ def _compare(ours: Store, run: StoredRun, theirs: Store, stored: Mapping[str, St
     for where, each in (("here", run), ("there", other)):
         if not _is_whole(each):
             return Compared(folder, "not comparable", f"evals.jsonl {where} is not what it was when the run finished")
-    cards = [_card_differences(name, ours, theirs) for name in (recipe.id for recipe in spec.recipes)]
+    for where, store in (("here", ours), ("there", theirs)):
+        for recipe in spec.recipes:
+            if _card(store, recipe.id) is None:
+                return Compared(folder, "not comparable", f"{where} is no card of its dataset {recipe.id}")
+    cards = [_card_differences(recipe.id, ours, theirs) for recipe in spec.recipes]
     difference = next(chain(*cards, _differences(run, other)), None)
     if difference is None:
         rows = read_rows(run.folder / "train.jsonl")
@@ -85,12 +89,12 @@ def _spec(run: StoredRun) -> RunSpec | None:
         return None
 
 
+def _card(store: Store, dataset: str) -> dict[str, Any] | None:
+    return read_json(store.dataset_folder(dataset) / "card.json")
+
+
 def _card_differences(dataset: str, ours: Store, theirs: Store) -> Iterator[str]:
-    here, there = (read_json(store.dataset_folder(dataset) / "card.json") for store in (ours, theirs))
-    if here is None or there is None:
-        yield f"the card of dataset {dataset} is missing {'here' if here is None else 'there'}"
-        return
-    differing = differing_content(here, there)
+    differing = differing_content(_card(ours, dataset) or {}, _card(theirs, dataset) or {})
     if differing:
         yield f"dataset {dataset} is another one: not the same {' and '.join(differing)}"
 

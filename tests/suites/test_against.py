@@ -108,10 +108,6 @@ DIFFERENCES: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "not the same model/ensemble.safetensors",
     ),
-    "the card": (
-        lambda folder: (folder.parents[3] / "datasets" / cells.recipe().id / "card.json").unlink(),
-        "is missing here",
-    ),
 }
 
 
@@ -173,6 +169,10 @@ def test_other_settings_are_not_comparable_and_are_named(
     [
         (lambda folder: (folder / "done.json").unlink(), "there the run is not finished (interrupted)"),
         (lambda folder: edit_row(folder / "evals.jsonl", 1, returns=[0.0]), "evals.jsonl there is not what it was"),
+        (
+            lambda folder: (folder.parents[3] / "datasets" / cells.recipe().id / "card.json").unlink(),
+            "there is no card of its dataset reacher-",
+        ),
     ],
 )
 def test_a_stored_run_that_is_not_whole_is_not_comparable(

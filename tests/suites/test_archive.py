@@ -167,6 +167,8 @@ def forge(folder: Path, *members: tuple[tarfile.TarInfo, bytes], **told: int) ->
         (member("suites/../../outside.json"), "no file of a store"),
         (member("runs/../../outside/s0-0123456789ab/spec.json"), "no file of a store"),
         (member("suites/.hidden.json"), "no file of a store"),
+        (member("../suites/outside.json"), "no file of a store"),
+        (member("suites/smoke.json.py"), "no file of a store"),
         (member(f"{RUN}/policy.safetensors"), "no file of a store"),
         (member(f"{RUN}/script.py"), "no file of a store"),
         (link(f"{RUN}/spec.json", "/etc/passwd"), "not a plain file"),

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from suites.archive import unpack
+from suites.datasets import build_dataset
 from suites.integrity import check_store
 from suites.policy import load_policy
-from suites.spec import CATALOG
+from suites.spec import CATALOG, recipe_from_json
 from suites.store import Store
 from tests.suites.conftest import Program
 from wombet.errors import InputError
@@ -115,9 +116,20 @@ def test_a_dataset_that_comes_out_otherwise_stops_the_runs_with_one_sentence(
     assert "1 blocked, 1 done, 1 failed, 2 skipped" in out
     kept = {name: data for name, data in contents(store.root / "datasets").items() if ".building" not in name}
     assert kept == before
-    # With the right versions, it is built from the beginning.
-    (building,) = (store.root / "datasets").glob("*.building")
-    assert not list((building / "checkpoint").glob("*"))
+
+
+def test_what_was_computed_otherwise_is_not_continued(partly: Path, tmp_path: Path) -> None:
+    store, asked = unpacked(partly, tmp_path / "store"), []
+    (path,) = (store.root / "datasets").glob("*/card.json")
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "sha256": "0" * 64}))
+    recipe = recipe_from_json(card["recipe"])
+    stopped = build_dataset(recipe, store, stop=lambda: asked.append(1) or len(asked) > 9)  # type: ignore[func-returns-value]
+    assert stopped.ending == "preempted"
+    kept = store.building_folder(recipe.id) / "checkpoint"
+    assert list(kept.iterdir())
+    assert build_dataset(recipe, store).ending == "failed"
+    assert not list(kept.iterdir())
 
 
 def test_publishing_again_from_what_was_unpacked_gives_the_same_bytes(
