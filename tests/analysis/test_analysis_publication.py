@@ -62,23 +62,24 @@ def test_every_table_and_figure_can_be_built_again_byte_for_byte(whole, tmp_path
     assert texts[0] == texts[1]
 
 
-def test_publishing_twice_changes_no_byte_and_removes_what_is_of_an_earlier_time(whole, monkeypatch):
-    published = whole / "results" / WHOLE.name
+def test_publishing_twice_changes_no_byte_and_removes_what_is_of_an_earlier_time(holey):
+    root, made = holey
+    published = made.folder
     before = contents(published)
     assert before.keys() == {"README.md", "report.html", "results.csv", "figure.svg", ARCHIVE, INDEX}
     (published / "old.csv").write_text("")
-    publish(Store(whole / "store"), WHOLE.name, whole / "results")
+    publish(Store(root / "store"), HOLEY.name, root / "results")
     assert contents(published) == before
 
 
-def test_a_page_that_is_too_large_is_left_to_the_commands_that_build_it(whole, tmp_path, monkeypatch):
+def test_a_page_that_is_too_large_is_left_to_the_commands_that_build_it(holey, tmp_path, monkeypatch):
     monkeypatch.setattr(publication, "LARGEST_PAGE", 1000)
-    made = publish(Store(whole / "store"), WHOLE.name, tmp_path / "results")
+    made = publish(Store(holey[0] / "store"), HOLEY.name, tmp_path / "results")
     assert "report.html" not in made.sizes
     text = (made.folder / "README.md").read_text()
     assert "`report.html`" not in text
     assert "The report is too large to be kept here" in text
-    assert "wombet unpack results/reacher-smoke unpacked\nwombet report reacher-smoke --store unpacked\n```" in text
+    assert "wombet unpack results/reacher-smoke unpacked\nwombet report reacher-smoke --store unpacked\n" in text
 
 
 def test_missing_cells_are_named_by_method_seed_and_reason(holey):
@@ -107,6 +108,7 @@ def test_the_table_is_that_of_the_report_and_every_cell_has_its_command(whole):
         assert page.count(row["command"]) == 2
     assert "wombet check check --against results/reacher-smoke" in page
     assert "missing" not in text.lower()
+    assert "wombet run reacher-smoke.toml --store unpacked" not in text
     (line,) = {line for line in text.splitlines() if line.startswith("| wombet | 10/10")}
     assert "0.6" in line
 
