@@ -35,7 +35,7 @@ def read_artefacts(store: Store, results: SuiteResults) -> Artefacts:
     sentences: dict[str, list[str]] = {}
     notes: list[str] = []
     fed = results.runs[results.runs["dataset"].notna()]
-    for name in sorted(set(fed["dataset"])):
+    for name in sorted({name for joined in fed["dataset"] for name in joined.split("+")}):
         folder, problems = store.dataset_folder(name), list[str]()
         card = read_json(folder / "card.json", problems)
         if card is None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from analysis.load import SuiteResults
+from analysis.rerun import rerun_frame
 from analysis.views import Anchors
 
 
@@ -74,12 +75,15 @@ def provenance(results: SuiteResults, anchors: Anchors) -> dict[str, list[dict[s
     """Return the lists of runs that rows lead to: of every pair and method, of every method, and by dataset."""
     by_cell = dict(iter(results.runs.sort_values("seed").groupby(["pair", "method"])))
     empty = results.runs.iloc[:0]
+    commands = {(row["pair"], row["method"]): row["command"] for row in rerun_frame(results).to_dict("records")}
     cells = []
     for pair in results.pairs:
         for method in results.methods:
             own = by_cell.get((pair, method), empty)
             runs = [_run(run) for run in own.to_dict("records")]
-            cells.append({"id": anchors.cell(pair, method), "title": f"{pair}, {method}", "runs": runs})
+            again = commands.get((pair, method), "")
+            title = f"{pair}, {method}"
+            cells.append({"id": anchors.cell(pair, method), "title": title, "runs": runs, "again": again})
     methods = [
         {
             "id": anchors.method(method),

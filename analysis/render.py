@@ -141,6 +141,13 @@ def part(table: Table, name: Part) -> tuple[list[Column], list[list[str]]]:
     return [columns(table)[index] for index in kept], [[line[index] for index in kept] for line in lines]
 
 
+def main_part(table: Table) -> tuple[list[Column], list[list[str]]]:
+    """Return the columns of a table that are seen first, where there is little room, and its lines of cells."""
+    heads, lines = part(table, "results")
+    kept = [index for index, column in enumerate(heads) if column.heading not in ("mean", "median", "gap")]
+    return [heads[index] for index in kept], [[line[index] for index in kept] for line in lines]
+
+
 def _probability(estimate: Estimate | None) -> str:
     if estimate is None:
         return NOTHING
@@ -153,6 +160,12 @@ def markdown_text(text: str) -> str:
     for old, new in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), (">", "&gt;"), ("*", "\\*"), ("`", "\\`")):
         text = text.replace(old, new)
     return text.replace("\n", " ")
+
+
+def markdown_table(heads: list[str], lines: list[list[str]]) -> str:
+    """Return headings and lines of texts as a Markdown table, all but the first column to the right."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "".join(f"| {' | '.join(map(markdown_text, line))} |\n" for line in [heads, rule, *lines])
 
 
 def latex_tabular(heads: list[str], body: list[list[str]]) -> str:
@@ -222,11 +235,10 @@ def terminal_table(table: Table) -> "RichTable":
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    heads, body = part(table, "results")
-    kept = [index for index, column in enumerate(heads) if column.heading not in ("mean", "median", "gap")]
+    heads, body = main_part(table)
     result = RichTable(title=Text(table.title), box=box.SIMPLE, title_justify="left", pad_edge=False)
-    for index in kept:
-        result.add_column(Text(heads[index].heading), justify="right" if index else "left", no_wrap=True)
+    for index, column in enumerate(heads):
+        result.add_column(Text(column.heading), justify="right" if index else "left", no_wrap=True)
     for line in body:
-        result.add_row(*[Text(line[index]) for index in kept])
+        result.add_row(*map(Text, line))
     return result

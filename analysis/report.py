@@ -18,6 +18,7 @@ from analysis.load import SuiteResults, load_suite
 from analysis.numbers import number_tables
 from analysis.page import How, html, markdown_page, page_context, section_of_table
 from analysis.published import band_comparisons, band_table
+from analysis.rerun import rerun_section
 from analysis.sections import Section
 from analysis.source_weights import weight_frame, weights_section
 from analysis.tables import Table, suite_tables
@@ -123,6 +124,7 @@ def _further_sections(
         sections.cost_section(results, artefacts, anchors),
         sections.robustness_section(numbers, anchors),
         sections.published_section(published, results, anchors),
+        rerun_section(results, anchors, store.published.get("place")),
     ]
 
 

@@ -148,9 +148,7 @@ def _mostly_words(texts: list[str]) -> bool:
 
 def markdown(view: View) -> str:
     """Return a table in Markdown, without the links to its runs."""
-    lines = [[head for head, _ in view.heads], ["---", *["---:"] * (len(view.heads) - 1)]]
-    lines += [list(row.texts) for row in view.rows]
-    body = "".join("| " + " | ".join(render.markdown_text(text) for text in line) + " |\n" for line in lines)
+    body = render.markdown_table([head for head, _ in view.heads], [list(row.texts) for row in view.rows])
     return f"{body}\n{view.more}\n" if view.more else body
 
 

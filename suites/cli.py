@@ -12,6 +12,7 @@ COMMANDS = "wombet.commands"
 ORDER = (
     *("list", "plan", "data", "run", "status", "retry", "check"),
     *("report", "figure", "compare", "power", "decide", "export", "render"),
+    *("publish", "unpack"),
     *("new-baseline", "check-baseline"),
 )
 

@@ -1,7 +1,6 @@
 """The generated datasets of a store: built once per recipe, checked whenever they are used."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
@@ -17,13 +16,14 @@ from suites.outcome import Outcome, Preempted, failure_text, sentence_of
 from suites.pacing import Pace, Progress
 from suites.problem import tasks_of
 from suites.provenance import Attempt
+from suites.rebuilt import put_in_place
 from suites.sources import source_task as source_task
 from suites.spec import IMPORTED, DatasetRecipe, RunSpec, SourceRecipe
 from suites.store import Store, clear_leftovers, record_failure
 from suites.tasks.task import Task
 from wombet.dataset import ACCEPTED, TransferDataset, load_card, load_dataset, load_source, part_names
 from wombet.errors import InputError
-from wombet.files import pretty_json, sha256, sha256_of_file, sync_folder, write_atomically
+from wombet.files import pretty_json, sha256, sha256_of_file, write_atomically
 from wombet.generation import Generated, GenerationConfig, TransferDataBuilder
 from wombet.interaction import Meter, MeteredEnv
 from wombet.serialization import dumps
@@ -44,16 +44,17 @@ def build_dataset(
 ) -> Outcome:
     """Build a dataset, or what is left of it, beside its place and move it there when it is whole.
 
-    The folder is `store.dataset_folder(recipe.id)`; a finished one is skipped. A build that was stopped or killed goes
-    on from its checkpoint and gives the same bytes. Raises InputError if the recipe fits no task or config.
+    The folder is `store.dataset_folder(recipe.id)`; a finished one is skipped, and one that was published without its
+    rows is given them if they come out as its card says. A build that was stopped or killed goes on from its checkpoint
+    and gives the same bytes. Raises InputError if the recipe fits no task or config.
     """
-    if is_built(store, recipe):
+    if has_rows(store, recipe):
         return Outcome("skipped")
     folder = store.building_folder(recipe.id)
     with claim(folder) as held:
         if held is None:
             return Outcome("busy", f"another process is building the dataset {recipe.id}")
-        if is_built(store, recipe):
+        if has_rows(store, recipe):
             return Outcome("skipped")
         write_atomically(folder / "recipe.json", pretty_json(asdict(recipe)))
         clear_leftovers(folder)
@@ -73,9 +74,14 @@ def is_built(store: Store, recipe: DatasetRecipe) -> bool:
     return there and (not recipe.imported or load_card(folder).get("recipe") == asdict(recipe))
 
 
+def has_rows(store: Store, recipe: DatasetRecipe) -> bool:
+    """Whether the recipe's dataset is finished and its rows are there, which published results come without."""
+    return is_built(store, recipe) and not store.lacks_rows(recipe.id)
+
+
 def missing_datasets(recipes: Iterable[DatasetRecipe], store: Store) -> list[DatasetRecipe]:
     """Return the recipes whose datasets have to be built; raises InputError for one that cannot be built."""
-    missing = [recipe for recipe in recipes if not is_built(store, recipe)]
+    missing = [recipe for recipe in recipes if not has_rows(store, recipe)]
     for recipe in missing:
         if recipe.imported:
             raise InputError(
@@ -195,8 +201,7 @@ def _attempt(build: _Build, store: Store) -> Outcome:
         build.pace.end("done")
         attempt.end("done")
         shutil.copyfile(folder / "provenance.json", made / "provenance.json")
-        os.replace(made, store.dataset_folder(recipe.id))
-        sync_folder(folder.parent)
+        _place(made, store.dataset_folder(recipe.id), build)
     except Preempted:
         build.pace.end("interrupted")
         attempt.end("interrupted")
@@ -234,6 +239,15 @@ def _write_artefact(folder: Path, build: _Build, generated: Generated) -> None:
         )
     replace(generated.dataset, card=card).save(folder, generated.parts, generated.source)
     verify_dataset(folder, build.task)
+
+
+def _place(made: Path, folder: Path, build: _Build) -> None:
+    try:
+        put_in_place(made, folder)
+    except InputError:
+        # The next attempt, with other versions perhaps, must not go on from what these computed.
+        build.checkpoints.clear()
+        raise
 
 
 def _remove(build: _Build) -> None:

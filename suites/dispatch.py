@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
-from suites.datasets import is_built, missing_datasets
+from suites.datasets import has_rows, missing_datasets
 from suites.executors import Executor, InlineExecutor, Job, LocalExecutor, record_loss
 from suites.matrix import available_cores
 from suites.outcome import Outcome
@@ -140,7 +140,7 @@ class _Plan:
         wanted = {recipe.id: recipe for recipe in recipes}
         wanted |= {recipe.id: recipe for run in open_runs for recipe in run.recipes}
         missing = missing_datasets(wanted.values(), store)
-        skipped = len(runs) - len(open_runs) + sum(is_built(store, recipe) for recipe in recipes)
+        skipped = len(runs) - len(open_runs) + sum(has_rows(store, recipe) for recipe in recipes)
         if skipped:
             self.summary.counts["skipped"] = skipped
         each = ({**options, "device": device} for device in cycle(devices_of(options["device"])))

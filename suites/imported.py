@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suites.claim import claim
-from suites.datasets import is_built, verify_dataset
+from suites.datasets import has_rows, verify_dataset
 from suites.exchange import Ends, content_digits, open_minari, rows_of
 from suites.provenance import Attempt
+from suites.rebuilt import put_in_place
 from suites.spec import IMPORTED, DatasetRecipe, imported_recipe
 from suites.store import Store
 from suites.tasks.task import Task, make_task
 from wombet.controls import part_entries
 from wombet.dataset import ACCEPTED, TransferDataset
 from wombet.errors import InputError
-from wombet.files import sync_folder
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -56,14 +56,14 @@ def import_dataset(
     digits = content_digits(rows, source.horizon, source.fingerprint())
     recipe = imported_recipe(f"{family}-{digits}", family, source.horizon, source.fingerprint())
     folder = store.dataset_folder(recipe.id)
-    if is_built(store, recipe):
+    if has_rows(store, recipe):
         return Imported(recipe, verify_dataset(folder, source), new=False)
     card = _card(recipe, source, rows) | {IMPORTED: _origin(minari, rows, rewards, ends, source, recorded_in)}
     store.prepare()
     with claim(store.building_folder(recipe.id)) as held:
         if held is None:
             raise InputError(f"another process is importing the dataset {recipe.id}; wait for it to end")
-        if is_built(store, recipe):
+        if has_rows(store, recipe):
             shutil.rmtree(store.building_folder(recipe.id))
             return Imported(recipe, verify_dataset(folder, source), new=False)
         return _place(replace(rows, card=card), recipe, source, store)
@@ -149,7 +149,6 @@ def _place(dataset: TransferDataset, recipe: DatasetRecipe, source: Task, store:
     card = verify_dataset(made, source)
     attempt.end("done")
     os.replace(building / "provenance.json", made / "provenance.json")
-    os.replace(made, folder)
-    sync_folder(folder.parent)
+    put_in_place(made, folder)
     shutil.rmtree(building)
     return Imported(recipe, card, new=True)

@@ -44,7 +44,8 @@ class Finding:
 def check_store(root: Path) -> list[Finding]:
     """Check every manifest, run folder and dataset of a store; an empty list says that all is whole.
 
-    Folders at which a living process is at work are left out. Raises InputError if there is no store at `root`.
+    Folders at which a living process is at work are left out, and files that published results came without are not
+    missed. Raises InputError if there is no store at `root`.
     """
     store = Store(root)
     store.require()
@@ -95,11 +96,11 @@ def _run(store: Store, folder: Path, where: str) -> Iterator[tuple[Kind, str]]:
     if spec.folder != where:
         yield "inconsistent", f"spec.json is that of {spec.folder}: its hash is not the folder's id, or it was moved"
     if stored.done is not None:
-        yield from _finished(folder, spec, stored, attempts)
+        yield from _finished(folder, spec, stored, attempts, store.left_out)
 
 
 def _finished(
-    folder: Path, spec: RunSpec, stored: StoredRun, attempts: list[dict[str, Any]]
+    folder: Path, spec: RunSpec, stored: StoredRun, attempts: list[dict[str, Any]], left_out: frozenset[str]
 ) -> Iterator[tuple[Kind, str]]:
     done, rows = stored.done or {}, stored.evaluations
     if done.get("run_id") != spec.run_id:
@@ -113,6 +114,8 @@ def _finished(
     elif evaluations.is_file():
         yield from (("inconsistent", sentence) for sentence in _rows(spec, rows, done.get("summary") or {}))
     policy = done.get("policy")
+    if f"{spec.folder}/policy.safetensors" in left_out and not (folder / "policy.safetensors").is_file():
+        policy = None
     if policy is not None and not (folder / "policy.safetensors").is_file():
         yield "missing", "policy.safetensors of a finished run is missing"
     elif policy is not None and sha256_of_file(folder / "policy.safetensors") != policy.get("sha256"):
@@ -160,10 +163,10 @@ def _datasets(store: Store) -> Iterator[Finding]:
         elif folder.name.endswith(".building"):
             yield from (Finding(where, kind, sentence) for kind, sentence in _checkpoints(folder / "checkpoint"))
         else:
-            yield from (Finding(where, kind, sentence) for kind, sentence in _dataset(folder))
+            yield from (Finding(where, kind, sentence) for kind, sentence in _dataset(store, folder))
 
 
-def _dataset(folder: Path) -> Iterator[tuple[Kind, str]]:
+def _dataset(store: Store, folder: Path) -> Iterator[tuple[Kind, str]]:
     yield from _foreign(folder, DATASET_FILES)
     try:
         card = load_card(folder)
@@ -177,6 +180,14 @@ def _dataset(folder: Path) -> Iterator[tuple[Kind, str]]:
             yield "inconsistent", f"the card's recipe is that of dataset {named.id}, and the folder is {folder.name}"
     except (TypeError, KeyError):
         yield "inconsistent", "the card's recipe cannot be read"
+    if not store.lacks_rows(folder.name):
+        yield from _content(folder, card)
+    if (folder / "diagnosis.json").exists() and read_json(folder / "diagnosis.json") is None:
+        yield "damaged", "diagnosis.json is unreadable"
+
+
+def _content(folder: Path, card: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
+    """What the rows, model and agent of a dataset say against its card."""
     for part in part_names(card):
         yield from _readable(lambda part=part: load_dataset(folder, part).validate())
     if "source" in card:
@@ -186,8 +197,6 @@ def _dataset(folder: Path) -> Iterator[tuple[Kind, str]]:
             yield "missing", f"{name} is missing"
         elif sha256_of_file(folder / name) != digest:
             yield "damaged", f"{name} was changed: its hash is not the card's"
-    if (folder / "diagnosis.json").exists() and read_json(folder / "diagnosis.json") is None:
-        yield "damaged", "diagnosis.json is unreadable"
 
 
 def _readable(read: Any) -> Iterator[tuple[Kind, str]]:

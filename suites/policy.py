@@ -44,6 +44,8 @@ def load_policy(folder: Path, store: Store, device: str = "cpu") -> tuple[RunSpe
     if kept is None:
         raise InputError(f"{folder} has no stored policy; run it again in another store to have one")
     path = folder / FILE
+    if f"{spec.folder}/{FILE}" in store.left_out and not path.is_file():
+        raise InputError(f"{folder} was published without its policy; run it again in a store of its own to have one")
     data = path.read_bytes() if path.is_file() else b""
     if sha256(data) != kept["sha256"]:
         raise InputError(f"{path} is missing or was changed since the run finished")

@@ -40,7 +40,7 @@ def run_cell(
     if is_finished(folder):
         return Outcome("skipped")
     for recipe in spec.recipes:
-        if not (store.dataset_folder(recipe.id) / "card.json").is_file():
+        if not (store.dataset_folder(recipe.id) / "card.json").is_file() or store.lacks_rows(recipe.id):
             return Outcome("blocked", f"{spec.label} needs the dataset {recipe.id}, which is not built")
     with claim(folder) as held:
         if held is None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from suites.claim import claim as claim
 from wombet.errors import InputError
 from wombet.files import canonical_json, pretty_json, sync_folder, write_atomically
 
+PUBLISHED = "published.json"
+"""In a store that was unpacked from published results: where these are, and which files were left out of them."""
 _OLD_SECONDS = 3600.0
 RunState = Literal["done", "failed", "running", "interrupted", "todo"]
 
@@ -62,6 +65,10 @@ class Store:
     def require(self) -> None:
         """Raise InputError unless the folder exists and is a store."""
         if not any((self.root / part).is_dir() for part in ("suites", "runs", "datasets")):
+            if (self.root / "store.tar.xz").is_file():
+                raise InputError(
+                    f"{self.root} holds published results; `wombet unpack {self.root} STORE` makes a store of them"
+                )
             what = "is not a store (no suites, runs or datasets in it)" if self.root.is_dir() else "does not exist"
             raise InputError(f"the store {self.root} {what}; `wombet run SUITE --store {self.root}` makes one")
 
@@ -95,6 +102,21 @@ class Store:
     def dataset_folder(self, dataset_id: str) -> Path:
         """Path of a finished dataset's folder."""
         return self.root / "datasets" / dataset_id
+
+    @cached_property
+    def published(self) -> dict[str, Any]:
+        """What a store that was unpacked says of its origin; empty in any other."""
+        return read_json(self.root / PUBLISHED) or {}
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Files, relative to the store, that published results came without: policies and the rows of datasets."""
+        return frozenset(self.published.get("left_out", ()))
+
+    def lacks_rows(self, dataset_id: str) -> bool:
+        """Whether of a finished dataset the card is there, and the rows were left out when it was published."""
+        folder = f"datasets/{dataset_id}/"
+        return any(name.startswith(folder) and not (self.root / name).is_file() for name in self.left_out)
 
     def datasets(self) -> list[str]:
         """Ids of the finished datasets."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suites.datasets import is_built, missing_datasets
+from suites.datasets import has_rows, missing_datasets
 from suites.keeper import Keeper
 from suites.pack import Pack
 from suites.packing import pack, recorded_rates
@@ -145,7 +145,7 @@ class _Queue:
     def add_dataset(self, recipe: DatasetRecipe) -> str:
         """Queue the building of a dataset; returns the job's id."""
         folder = _dataset_folder(recipe)
-        if not is_built(self.store, recipe):
+        if not has_rows(self.store, recipe):
             _write_once(self.store.root / folder / "recipe.json", pretty_json(asdict(recipe)))
         (job,) = self._send([(folder,)], self._memory([folder]), None)
         return job

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.readme import BY_HAND, current_block, readme_block
+from suites.archive import opened
+from suites.integrity import check_store
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 EXAMPLE = ROOT / "examples" / "nearest-neighbour"
@@ -45,6 +49,22 @@ def test_every_suite_and_verb_that_the_readme_names_exists() -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_file_that_the_readme_links_to_exists(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_readmes_table_is_what_the_published_results_generate() -> None:
+    """After publishing: `wombet publish SUITE --store STORE --readme README.md`."""
+    name, block = current_block(ROOT / "README.md")
+    published = {path.parent.name: path.parent for path in (ROOT / "results").glob("*/index.json")}
+    if name == BY_HAND:
+        assert not published, "results are published; let the README show them"
+    else:
+        assert block == readme_block(published[name], ROOT)
+
+
+def test_published_results_are_whole() -> None:
+    for index in (ROOT / "results").glob("*/index.json"):
+        with opened(index.parent) as store:
+            assert check_store(store.root) == [], index.parent
 
 
 def test_versions_agree() -> None:

@@ -100,10 +100,12 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
     from suites.rates import Rates, Work, makespan
 
     rates = Rates.of_store(store)
+    fed = {recipe.id for run in matrix.runs if run.folder not in done for recipe in run.recipes}
     missing: list[tuple[str, str, dict[str, Any], str | None, str]] = [
         (recipe.id, "dataset", asdict(recipe), None, "datasets")
         for recipe in matrix.recipes
         if not (store.dataset_folder(recipe.id) / "card.json").is_file()
+        or (recipe.id in fed and store.lacks_rows(recipe.id))
     ]
     missing += [
         (run.folder, "run", run.to_json(), _last_missing(run, store), run.row)
@@ -130,7 +132,11 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
 
 def _last_missing(run: "RunSpec", store: "Store") -> str | None:
     """The dataset that the run waits for longest, since they are built in order."""
-    ids = [recipe.id for recipe in run.recipes if not (store.dataset_folder(recipe.id) / "card.json").is_file()]
+    ids = [
+        recipe.id
+        for recipe in run.recipes
+        if not (store.dataset_folder(recipe.id) / "card.json").is_file() or store.lacks_rows(recipe.id)
+    ]
     return ids[-1] if ids else None
 
 

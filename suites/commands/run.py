@@ -23,6 +23,7 @@ from suites.commands.options import (
 if TYPE_CHECKING:
     from suites.matrix import Matrix
     from suites.site import Site
+    from suites.spec import DatasetRecipe
     from suites.store import Store
 
 
@@ -63,15 +64,17 @@ def run_command(
     if cell_minutes is not None:
         profile = profile.model_copy(update={"cell_minutes": cell_minutes})
     place = Store(store)
-    verify_built(chosen.recipes, place)
-    missing_datasets(chosen.recipes, place)
+    # Rows that published results came without are built again only for runs that are missing.
+    recipes = [recipe for recipe in chosen.recipes if not place.lacks_rows(recipe.id)]
+    verify_built(recipes, place)
+    missing_datasets(recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
     if executor == "slurm":
-        _queue(chosen, matrix.name, place, profile, max_failures)
+        _queue(chosen, recipes, matrix.name, place, profile, max_failures)
         return
     summary = carry_out(
-        chosen.recipes,
+        recipes,
         chosen.runs,
         place,
         executor,
@@ -85,11 +88,18 @@ def run_command(
     raise typer.Exit(exit_code(summary))
 
 
-def _queue(chosen: "Matrix", name: str, store: "Store", site: "Site", max_failures: int | None) -> None:
+def _queue(
+    chosen: "Matrix",
+    recipes: "list[DatasetRecipe]",
+    name: str,
+    store: "Store",
+    site: "Site",
+    max_failures: int | None,
+) -> None:
     from suites.commands.running import tell_queued
     from suites.submission import submit
 
-    tell_queued(submit(chosen.runs, store, name, site, recipes=chosen.recipes, max_failures=max_failures), name, store)
+    tell_queued(submit(chosen.runs, store, name, site, recipes=recipes, max_failures=max_failures), name, store)
 
 
 def _report(suite: str, store: object, set_: list[str] | None) -> None:

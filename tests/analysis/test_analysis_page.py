@@ -119,6 +119,17 @@ def test_method_cards_tell_tuning_deviations_and_what_was_set(tmp_path):
     assert "Set for this suite" not in sac
 
 
+def test_of_runs_with_several_datasets_each_is_listed(tmp_path):
+    suite = SyntheticSuite(methods=("wombet", "sac"), seeds=2, dataset=lambda method, seed: f"reacher-{seed}")
+    root = write_store(tmp_path, suite)
+    write_datasets(root, suite)
+    path = root / "suites" / "reacher-smoke.json"
+    path.write_text(path.read_text().replace('"dataset": "reacher-0"', '"dataset": "reacher-0+reacher-1"'))
+    artefacts = read_artefacts(Store(root), load_suite(Store(root), suite.name))
+    assert artefacts.datasets["dataset"].tolist() == ["reacher-0", "reacher-1"]
+    assert artefacts.notes == ()
+
+
 def test_the_summary_counts_differences_and_says_what_the_budget_was(report):
     summary = re.findall(r'aria-label="Summary">(.*?)</section>', report.page.read_text(), re.DOTALL)[0]
     assert "of 3 paired differences stand after correction" in summary or "too few independent seeds" in summary

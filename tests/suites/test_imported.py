@@ -70,6 +70,22 @@ def test_the_same_rows_are_imported_once_and_other_rows_get_another_id(
     assert len({imported.recipe.id, *(other.recipe.id for other in others)}) == 3
 
 
+def test_an_import_that_was_published_without_its_rows_is_given_them_again(
+    close: Task, imported: Imported, tmp_path: Path
+) -> None:
+    root = tmp_path / "store"
+    before = contents(root)
+    rows = list((root / "datasets").rglob("*.npy"))
+    notice = {"format": 1, "left_out": [str(path.relative_to(root)) for path in rows]}
+    (root / "published.json").write_text(json.dumps(notice))
+    for path in rows:
+        path.unlink()
+    again = import_dataset("theirs-v0", "reacher", Store(root), level="close", horizon=HORIZON)
+    assert again.new
+    (root / "published.json").unlink()
+    assert contents(root) == before
+
+
 SMOKE = tomllib.loads((CATALOG / "smoke.toml").read_text())
 
 
