@@ -131,7 +131,12 @@ def optimality_gap(values: Array, weights: Array, tasks: NDArray[np.int64]) -> A
 
 def _task_means(values: Array, weights: Array, tasks: NDArray[np.int64]) -> Array:
     members = (tasks == np.arange(int(tasks.max()) + 1)[:, None]).astype(np.float64)
-    sums = [weighted_sums(weights, own * values) / weighted_sums(weights, own) for own in members]
+    if weights.flags.f_contiguous and len(weights) > 1:
+        # Summed run by run, so that the zeros of other tasks change nothing and can be left out.
+        parts = [(weights[:, own > 0], values[own > 0]) for own in members]
+        sums = [weighted_sums(part, scores) / part.sum(axis=1) for part, scores in parts]
+    else:
+        sums = [weighted_sums(weights, own * values) / weighted_sums(weights, own) for own in members]
     return np.stack(sums, axis=1)
 
 
