@@ -69,14 +69,36 @@ def check_resamples(resamples: int) -> None:
         raise InputError(f"resamples is {resamples}; give a number from {MIN_RESAMPLES:,} to {MAX_RESAMPLES:,}")
 
 
-def resample(scores: Scores, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
-    """Draw how often each run enters each resample, (resamples, N), stratified by task.
+def resample(scores: Scores, rng: np.random.Generator, resamples: int) -> Array:
+    """Draw how often each run enters each resample, whole numbers (resamples, N), stratified by task.
 
     Runs of one task are drawn with replacement; where runs share a dataset, datasets are drawn first and then as many
     runs of each as it was drawn times it has. Tasks fed by the same datasets share the draw of datasets.
     """
+    if all(task.n_datasets == task.values.size > 1 for task in scores):
+        return _resample_alone([task.values.size for task in scores], rng, resamples)
     shared: dict[tuple[str, ...], NDArray[np.int64]] = {}
-    return np.concatenate([_resample_task(task, rng, resamples, shared) for task in scores], axis=1)
+    drawn = np.concatenate([_resample_task(task, rng, resamples, shared) for task in scores], axis=1)
+    return drawn.astype(np.float64)
+
+
+def _resample_alone(sizes: Sequence[int], rng: np.random.Generator, resamples: int) -> Array:
+    """Resample tasks with as many runs as `sizes` says, each of which is independent of all others."""
+    # Counted run by run, so that a run's column is contiguous in memory, as the statistics go through them.
+    counts = np.empty((sum(sizes), resamples))
+    start = 0
+    for size in sizes:
+        counts[start : start + size] = _drawn_alone(size, rng, resamples)
+        start += size
+    return counts.T
+
+
+def _drawn_alone(size: int, rng: np.random.Generator, resamples: int) -> NDArray[np.int64]:
+    """How often each of `size` runs is drawn, (size, resamples)."""
+    drawn = rng.integers(0, size, (size, resamples))
+    drawn *= resamples
+    drawn += np.arange(resamples)
+    return np.bincount(drawn.ravel(), minlength=size * resamples).reshape(size, resamples)
 
 
 def _resample_task(
@@ -84,9 +106,7 @@ def _resample_task(
 ) -> NDArray[np.int64]:
     size = task.values.size
     if task.n_datasets == size:
-        # Counted run by run, so that a run's column is contiguous in memory, as the statistics go through them.
-        drawn = rng.integers(0, size, (size, resamples)) * resamples + np.arange(resamples)
-        return np.bincount(drawn.ravel(), minlength=size * resamples).reshape(size, resamples).T
+        return _drawn_alone(size, rng, resamples).T
     names = [name if name is not None else f"\0{index}" for index, name in enumerate(task.datasets)]
     clusters = tuple(sorted(set(names)))
     if clusters not in shared:
@@ -178,7 +198,7 @@ def estimate_series(
     columns = [[TaskScores(task, column, datasets)] for column in values.T]
     bounds: list[tuple[float, float] | None] = [None] * len(columns)
     if enough_seeds(columns[0]):
-        weights = resample(columns[0], rng, resamples).astype(np.float64, order="F")
+        weights = np.asfortranarray(resample(columns[0], rng, resamples))
         tasks = np.zeros(values.shape[0], dtype=np.int64)
         samples = np.stack([statistic(column, weights, tasks) for column in values.T], axis=1)
         low, high = percentile_interval(samples)
@@ -245,15 +265,14 @@ def enough_seeds_of(scores: Mapping[str, Scores], names: Iterable[str]) -> bool:
     return all(enough_seeds(scores[name]) for name in names)
 
 
-def _improvements(x: Scores, y: Scores, drawn_x: NDArray[np.int64], drawn_y: NDArray[np.int64]) -> Array:
+def _improvements(x: Scores, y: Scores, drawn_x: Array, drawn_y: Array) -> Array:
     """The share of won comparisons under each resample (B,); sums of halves are exact, so a matrix product is safe."""
     total = np.zeros(drawn_x.shape[0])
     at_x = at_y = 0
     for a, b in zip(x, y, strict=True):
-        weight_x = drawn_x[:, at_x : at_x + a.values.size].astype(np.float64)
-        weight_y = drawn_y[:, at_y : at_y + b.values.size].astype(np.float64)
-        won = np.einsum("bj,bj->b", weight_x @ wins(a.values, b.values), weight_y)
-        total += won / (weight_x.sum(axis=1) * weight_y.sum(axis=1))
+        runs_x, runs_y = drawn_x.T[at_x : at_x + a.values.size], drawn_y.T[at_y : at_y + b.values.size]
+        won = np.einsum("jb,jb->b", wins(a.values, b.values).T @ runs_x, runs_y)
+        total += won / (runs_x.sum(axis=0) * runs_y.sum(axis=0))
         at_x, at_y = at_x + a.values.size, at_y + b.values.size
     return total / len(x)
 

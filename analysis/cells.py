@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,23 @@ from suites.store import StoredRun
 from wombet.files import sha256_of_file
 
 _WHOLE = ("source_steps", "updates")
+_RECORDED = ("evaluation", "phase", "target_steps", *_WHOLE)
 
 
 @dataclass(frozen=True)
 class CellRecords:
-    """A cell's row of the frame of runs, and the columns of its evaluations with all their returns end to end."""
+    """A cell's row of the frame of runs, and its evaluations: what all of them have in common, the columns in which
+    they differ, and all their returns end to end."""
 
     run: dict[str, Any]
+    common: dict[str, Any]
     columns: dict[str, list[Any]]
     returns: np.ndarray
+
+    @property
+    def n_evaluations(self) -> int:
+        """Number of evaluations that could be read."""
+        return len(self.columns["evaluation"])
 
 
 def read_cell(
@@ -62,18 +72,48 @@ def read_cell(
         "versions": provenance["versions"],
         "notes": (*provenance["notes"], *notes, *_schema(stored, schema)),
     }
-    columns |= {name: [value] * n_rows for name, value in identity.items() if name != "horizon"}
-    columns["usable"] = [usable] * n_rows
-    return CellRecords(run, columns, returns)
+    common = {name: value for name, value in identity.items() if name != "horizon"} | {"usable": usable}
+    return CellRecords(run, common, columns, returns)
 
 
 def _evaluations(stored: StoredRun, horizon: int) -> tuple[dict[str, list[Any]], np.ndarray, list[str], list[str]]:
-    names = ("evaluation", "phase", "source_steps", "target_steps", "updates", "episodes")
-    columns: dict[str, list[Any]] = {name: [] for name in (*names, "mean_return", "return_std", "score")}
     problems: list[str] = []
     lacking: set[str] = set()
+    rows = stored.evaluations
+    columns, returns = _whole_rows(rows) or _rows_one_by_one(rows, problems, lacking)
+    flat = np.array(list(chain.from_iterable(returns)), dtype=np.float64)
+    columns["episodes"] = list(map(len, returns))
+    columns["mean_return"] = [math.fsum(own) / len(own) for own in returns]
+    columns["score"] = [mean / horizon for mean in columns["mean_return"]]
+    columns["return_std"] = _spreads(returns, flat)
+    costs = {cost.get("evaluation"): cost for cost in stored.costs}
+    for name in ("cpu_s", "wall_s"):
+        columns[name] = [costs.get(index, {}).get(name, math.nan) for index in columns["evaluation"]]
+    notes = [f"evals.jsonl has no {' and no '.join(sorted(lacking))} (an older form of the rows)"] if lacking else []
+    return columns, flat, problems, notes
+
+
+def _whole_rows(records: list[dict[str, Any]]) -> tuple[dict[str, list[Any]], list[list[float]]] | None:
+    """Return all columns and returns at once if every record is whole and of the present form, else None."""
+    try:
+        *found, returns = map(list, zip(*map(itemgetter(*_RECORDED, "returns"), records), strict=True))
+        kinds = [{type(value) for value in own} for own in (*found, returns, chain.from_iterable(returns))]
+    except (KeyError, TypeError, ValueError):
+        return None
+    expected = [{str} if name == "phase" else {int} for name in _RECORDED]
+    usable = kinds == [*expected, {list}, {float}] and all(returns)
+    if not usable or not all(map(math.isfinite, chain.from_iterable(returns))):
+        return None
+    return dict(zip(_RECORDED, found, strict=True)), returns
+
+
+def _rows_one_by_one(
+    records: list[dict[str, Any]], problems: list[str], lacking: set[str]
+) -> tuple[dict[str, list[Any]], list[list[float]]]:
+    """Return columns and returns of all records that can be used; name the others and what records lack."""
+    columns: dict[str, list[Any]] = {name: [] for name in _RECORDED}
     kept: list[list[float]] = []
-    for number, record in enumerate(stored.evaluations):
+    for number, record in enumerate(records):
         try:
             returns = _returns(record)
             values = [int(record["evaluation"]), int(record["target_steps"])]
@@ -83,22 +123,10 @@ def _evaluations(stored: StoredRun, horizon: int) -> tuple[dict[str, list[Any]],
             continue
         lacking.update(name for name in (*_WHOLE, "phase") if name not in record)
         kept.append(returns)
-        columns["evaluation"].append(values[0])
-        columns["target_steps"].append(values[1])
-        columns["source_steps"].append(optional[0])
-        columns["updates"].append(optional[1])
-        columns["phase"].append(str(record.get("phase", "")))
-        columns["episodes"].append(len(returns))
-        mean = math.fsum(returns) / len(returns)
-        columns["mean_return"].append(mean)
-        columns["score"].append(mean / horizon)
-    columns["return_std"] = _spreads(kept)
-    costs = {cost.get("evaluation"): cost for cost in stored.costs}
-    for name in ("cpu_s", "wall_s"):
-        columns[name] = [costs.get(index, {}).get(name, math.nan) for index in columns["evaluation"]]
-    notes = [f"evals.jsonl has no {' and no '.join(sorted(lacking))} (an older form of the rows)"] if lacking else []
-    flat = np.array([value for returns in kept for value in returns], dtype=np.float64)
-    return columns, flat, problems, notes
+        row = dict(zip(("evaluation", "target_steps", *_WHOLE), (*values, *optional), strict=True))
+        for name, value in (row | {"phase": str(record.get("phase", ""))}).items():
+            columns[name].append(value)
+    return columns, kept
 
 
 def _said(error: Exception) -> str:
@@ -118,10 +146,10 @@ def _whole_or_none(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _spreads(kept: list[list[float]]) -> list[float]:
+def _spreads(kept: list[list[float]], flat: np.ndarray) -> list[float]:
     """Standard deviations over episodes, in units of the return; of one episode there is none."""
     if len({len(returns) for returns in kept}) == 1 and len(kept[0]) > 1:
-        return list(np.array(kept).std(axis=1, ddof=1).tolist())
+        return list(flat.reshape(len(kept), -1).std(axis=1, ddof=1).tolist())
     return [float(np.std(returns, ddof=1)) if len(returns) > 1 else math.nan for returns in kept]
 
 

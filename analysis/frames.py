@@ -1,6 +1,9 @@
 """Frames as plain records and as text for a terminal."""
 
+import csv
+import io
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +49,36 @@ def _plain(value: Any) -> Any:
 def csv_of(frame: pd.DataFrame) -> str:
     """Return a frame as CSV with 12 significant digits; missing values are empty, infinite ones say `inf`."""
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.12g")
+
+
+def exact_csv_of(frame: pd.DataFrame) -> str:
+    """Return a long frame of plain values as CSV with all digits, as pandas does, in less than half its time."""
+    names = io.StringIO()
+    csv.writer(names, lineterminator="\n").writerow(frame.columns)
+    columns = [_field_texts(frame[name]) for name in frame.columns]
+    return names.getvalue() + "".join([f"{line}\n" for line in map(",".join, zip(*columns, strict=True))])
+
+
+def _field_texts(column: "pd.Series[Any]") -> Iterable[str]:
+    """The fields of a column; where values recur, each is made into text once."""
+    if column.dtype == np.float64:
+        # As bits, because 0.0 and -0.0 are equal and have different texts.
+        codes, found = pd.factorize(column.to_numpy().view(np.int64))
+        texts = ["" if math.isnan(value) else repr(value) for value in found.view(np.float64).tolist()]
+    else:
+        codes, values = pd.factorize(column)
+        texts = [_field(value) for value in values.tolist()]
+        if column.dtype == object and not all(isinstance(value, str) for value in values):
+            return ["" if pd.isna(value) else _field(value) for value in column]
+    return np.array([*texts, ""], dtype=object)[codes].tolist()  # type: ignore[no-any-return]
+
+
+def _field(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([value, ""])
+    return text.getvalue()[:-2]
 
 
 def text_of(value: Any, digits: int = 3) -> str:

@@ -218,11 +218,15 @@ def _complete(manifest: dict[str, Any], suite: str) -> dict[str, Any]:
 
 
 def _evaluation_frame(cells: list[CellRecords]) -> pd.DataFrame:
-    names = [name for name in EVALUATION_COLUMNS if name not in _DERIVED]
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    for cell in cells:
-        for name in names:
-            columns[name].extend(cell.columns[name])
+    counts = [cell.n_evaluations for cell in cells]
+    columns: dict[str, Any] = {}
+    for name in (name for name in EVALUATION_COLUMNS if name not in _DERIVED):
+        if cells and name in cells[0].common:
+            of_cells = np.empty(len(cells), dtype=object)
+            of_cells[:] = [cell.common[name] for cell in cells]
+            columns[name] = np.repeat(of_cells, counts)
+        else:
+            columns[name] = [value for cell in cells for value in cell.columns[name]]
     frame = pd.DataFrame(columns)
     whole = {"source_steps": "Int64", "updates": "Int64"}
     plain = {"seed": int, "evaluation": int, "target_steps": int, "episodes": int}

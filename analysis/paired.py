@@ -152,16 +152,17 @@ def _all_signs(n: int) -> Array:
 def _convolved_p(steps: NDArray[np.int64]) -> float:
     """The chance that whole numbers with random signs add to at least what they add to as they are, either side."""
     total, observed = int(np.abs(steps).sum()), abs(int(steps.sum()))
-    negative = np.zeros(total + 1)
-    negative[0] = 1.0
-    reach = 0
-    for step in np.abs(steps):
-        flipped = 0.5 * negative[: reach + 1]
-        negative[: reach + 1] *= 0.5
-        reach += int(step)
-        negative[int(step) : reach + 1] += flipped
+    # A sum of what is negative is as likely as the total less that, and only the tail is wanted: the rest is left out.
     tail = (total - observed) // 2
-    return float(min(1.0, negative[: tail + 1].sum() + negative[total - tail :].sum()))
+    lower = np.zeros(tail + 1)
+    lower[0] = 1.0
+    reach = 0
+    for step in np.abs(steps).tolist():
+        flipped = 0.5 * lower[: max(0, min(reach, tail - step) + 1)]
+        lower[: reach + 1] *= 0.5
+        reach = min(tail, reach + step)
+        lower[step : step + flipped.size] += flipped
+    return float(min(1.0, lower.sum() + lower[::-1].copy().sum()))
 
 
 def holm(p_values: Sequence[float]) -> Array:

@@ -13,7 +13,7 @@ from analysis.artefacts import read_artefacts
 from analysis.bootstrap import check_resamples
 from analysis.charts import FIGURE_RESAMPLES, Figure, file_name, overall_figures, pair_figures, trace_figures
 from analysis.drawing import FORMATS
-from analysis.frames import csv_of
+from analysis.frames import csv_of, exact_csv_of
 from analysis.load import SuiteResults, load_suite
 from analysis.numbers import number_tables
 from analysis.page import How, html, markdown_page, page_context, section_of_table
@@ -152,5 +152,5 @@ def _write_tables(
         if view.frame is not None and view.name not in numbers:
             write_atomically(out / "tables" / f"{view.name}.csv", csv_of(view.frame))
     runs = results.runs.drop(columns=["versions", "problems", "notes"])
-    write_atomically(out / "tables" / "runs.csv", runs.to_csv(index=False, lineterminator="\n"))
-    write_atomically(out / "tables" / "evaluations.csv", results.evaluations.to_csv(index=False, lineterminator="\n"))
+    write_atomically(out / "tables" / "runs.csv", exact_csv_of(runs))
+    write_atomically(out / "tables" / "evaluations.csv", exact_csv_of(results.evaluations))

@@ -200,7 +200,7 @@ def censored_median(steps: Array) -> Array:
     return ordered[..., (steps.shape[-1] - 1) // 2]
 
 
-def _weighted_medians(steps: Array, drawn: NDArray[np.int64]) -> Array:
+def _weighted_medians(steps: Array, drawn: Array) -> Array:
     order = np.argsort(steps, kind="stable")
     counted = np.cumsum(drawn[:, order], axis=1)
     place = ((counted[:, -1] - 1) // 2)[:, None]
@@ -215,7 +215,7 @@ def _ratio(ours: Array, theirs: Array, own: Progress, streams: Streams, resample
     row["value"] = float(ours.mean() / theirs.mean())
     scores = _scores(ours, own)
     if enough_seeds(scores):
-        weights = resample(scores, streams.numpy("area ratio"), resamples).astype(float)
+        weights = resample(scores, streams.numpy("area ratio"), resamples)
         below = np.einsum("bn,n->b", weights, theirs)
         if (below <= 0).any():
             return row | {"note": "no interval: in some resamples the reference has no area above the random policy"}
@@ -270,7 +270,7 @@ def _budget(own: Progress, theirs: Progress, rng: np.random.Generator, resamples
     low = high = share = None
     scores = _scores(np.zeros(len(own.seeds)), own)
     if enough_seeds(scores):
-        samples = np.sort(needed(resample(scores, rng, resamples).astype(float)) / theirs.budget)
+        samples = np.sort(needed(resample(scores, rng, resamples)) / theirs.budget)
         tail = int(np.floor(0.025 * resamples))
         low, high = float(samples[tail]), float(samples[resamples - 1 - tail])
         share = float(np.isfinite(samples).mean())

@@ -1,14 +1,11 @@
 """Settings of a whole process, made once by the start-up of a worker and never by an import."""
 
 import contextlib
-import ctypes
-import sys
 
 import torch
 
 from wombet.errors import InputError
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+from wombet.memory import keep_freed_memory
 
 
 def prepare_process(threads: int = 1) -> None:
@@ -26,7 +23,7 @@ def prepare_process(threads: int = 1) -> None:
         # torch allows this only before its first parallel work; later calls keep what there is.
         with contextlib.suppress(RuntimeError):
             torch.set_num_interop_threads(threads)
-    _keep_freed_memory()
+    keep_freed_memory()
 
 
 def check_device(device: str) -> None:
@@ -45,13 +42,3 @@ def devices_of(device: str) -> list[str]:
     """Return the devices that jobs take in turn: every GPU there is for "cuda", or else the device itself."""
     found = torch.cuda.device_count() if device == "cuda" else 0
     return [f"cuda:{number}" for number in range(found)] or [device]
-
-
-def _keep_freed_memory() -> bool:
-    """Return whether glibc took both settings."""
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))

@@ -45,7 +45,9 @@ def report_command(
     """
     from suites.commands.options import console, manifest_name, print_json
     from suites.store import Store
+    from wombet.memory import keep_freed_memory
 
+    keep_freed_memory()
     report = make_report(
         Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics, formats=formats
     )

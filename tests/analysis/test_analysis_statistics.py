@@ -122,3 +122,14 @@ def test_no_source_but_the_one_that_drives_rliable_holds_global_randomness():
         for path in folder.glob("*.py")
         if path.name != "rliable_backend.py" and "np.random.seed" in path.read_text()
     ]
+
+
+@pytest.mark.parametrize("statistic", [iqm, mean, median, optimality_gap])
+@pytest.mark.parametrize("sizes", [(3,), (9,), (5, 8, 6)])
+def test_many_resamples_at_once_are_each_what_it_is_alone(statistic, sizes):
+    rng = np.random.default_rng(4)
+    values, tasks = statistics.pool([TaskScores(str(size), rng.normal(size=size)) for size in sizes])
+    drawn = np.asfortranarray(1.0 + rng.integers(0, 3, (200, values.size)))
+    weights = statistics.balanced_weights(drawn, tasks)
+    alone = [statistic(values, weights[row : row + 1], tasks)[0] for row in range(200)]
+    assert statistic(values, weights, tasks) == pytest.approx(alone, abs=1e-12)
