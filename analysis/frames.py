@@ -70,7 +70,7 @@ def _field_texts(column: "pd.Series[Any]") -> Iterable[str]:
         texts = [_field(value) for value in values.tolist()]
         if column.dtype == object and not all(isinstance(value, str) for value in values):
             return ["" if pd.isna(value) else _field(value) for value in column]
-    return np.array([*texts, ""], dtype=object)[codes].tolist()  # type: ignore[no-any-return]
+    return np.array([*texts, ""], dtype=object)[codes].tolist()
 
 
 def _field(value: Any) -> str:
