@@ -1,6 +1,5 @@
 """What a worker process does; importing this loads nothing heavy, so that threads are set before torch is there."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -10,12 +9,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from suites.outcome import Outcome, sentence_of
+from wombet.resources import set_threads
 
 if TYPE_CHECKING:
     from suites.pacing import Progress
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 Task = Mapping[str, Any]
 """A run or a dataset with its options, as plain values that any process can be given."""
@@ -56,7 +55,7 @@ class StopRequest:
 
 def prepare(threads: int = 1) -> None:
     """Give the process its threads, through the environment before torch is imported and through torch after."""
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    set_threads(threads)
     from wombet.process import prepare_process
 
     prepare_process(threads)

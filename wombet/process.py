@@ -5,7 +5,7 @@ import contextlib
 import torch
 
 from wombet.errors import InputError
-from wombet.memory import keep_freed_memory
+from wombet.resources import keep_freed_memory
 
 
 def prepare_process(threads: int = 1) -> None:

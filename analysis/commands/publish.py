@@ -25,6 +25,10 @@ def publish_command(
     datasets; the same runs give the same bytes. A suite with missing cells is published too, and names them.
     `wombet unpack` turns the folder into a store again.
     """
+    from wombet.resources import keep_freed_memory, set_threads
+
+    set_threads(1)
+    keep_freed_memory()
     from analysis.publication import publish
     from analysis.readme import current_block, rewrite_readme
     from suites.commands.options import manifest_name, print_json

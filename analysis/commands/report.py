@@ -45,8 +45,10 @@ def report_command(
     """
     from suites.commands.options import console, manifest_name, print_json
     from suites.store import Store
-    from wombet.memory import keep_freed_memory
+    from wombet.resources import keep_freed_memory, set_threads
 
+    # One thread, because the matrices are small and several threads may differ in the last digit.
+    set_threads(1)
     keep_freed_memory()
     report = make_report(
         Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics, formats=formats

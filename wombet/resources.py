@@ -1,9 +1,16 @@
-"""How a process holds memory, set once by its start-up and never by an import."""
+"""A process's threads and memory, set once by its start-up and never by an import; this module loads nothing heavy."""
 
 import ctypes
+import os
 import sys
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def set_threads(threads: int) -> None:
+    """Have numpy's and torch's libraries use so many threads, through the environment that loading them reads."""
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
 
 
 def keep_freed_memory() -> bool:
