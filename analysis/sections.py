@@ -91,11 +91,13 @@ def diagnostics_section(traces: Traces, values: pd.DataFrame, figures: list[Figu
         views.append(frame_view(rounds, "iterations", "Data over iterations", about, anchors))
     if not values.empty:
         about = (
-            "Mean Q over the last tenth of training, beside score / (1 − discount): the value of earning the final "
-            "score for ever. That is a yardstick and no Monte-Carlo return, which the runs do not record: Q is of "
-            "replayed actions, and episodes that end early are worth less."
+            "Over the last tenth of training: mean Q of minibatches; the critics' mean estimate at the first steps of "
+            "the evaluation episodes; and the discounted rewards that these episodes then brought, with the critics' "
+            "estimate in place of what a time limit cut off. Target networks let values rise with a time constant of "
+            "1 / (tau (1 − discount)) updates, 20,000 at the usual settings, so that short runs estimate too little. "
+            "Where critics learn an entropy bonus, their estimate holds it."
         )
-        views.append(frame_view(values, "values", "Q against the score", about, anchors))
+        views.append(frame_view(values, "values", "Q against the return", about, anchors))
     return Section("diagnostics", "Diagnostics of training", tuple(paragraphs), tuple(views), tuple(figures))
 
 
