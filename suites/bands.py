@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from baselines.config import validation_sentence
 from suites.store import StoredRun
 from wombet.errors import InputError
 from wombet.files import canonical_json
@@ -98,6 +97,8 @@ def read_bands(path: Path = BANDS) -> Bands:
     except FileNotFoundError as error:
         raise InputError(f"there is no file of reference bands {path}") from error
     except ValidationError as error:
+        from baselines.config import validation_sentence
+
         raise InputError(f"{path} is not a file of reference bands: {validation_sentence(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
