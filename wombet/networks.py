@@ -118,17 +118,17 @@ def _layer_forward(views: Views, layer: str, inputs: Tensor) -> _Layer:
 def _layer_backward(views: Views, name: str, layer: _Layer, d_output: Tensor, gradient: Views | None) -> Tensor:
     """Return the loss gradient at the linear map's output (N, n, h) and write the parameters' into `gradient`.
 
-    It comes in the precision of the layer's products.
+    It comes in the precision of the layer's products. `d_output` is overwritten.
     """
-    # threshold_backward is one pass; multiplying by a boolean mask is ten times slower.
-    d = torch.ops.aten.threshold_backward(d_output, layer.output, 0)
+    # One pass; multiplying by a boolean mask is ten times slower.
+    d = torch.ops.aten.threshold_backward.grad_input(d_output, layer.output, 0, grad_input=d_output)
     if layer.norm is not None:
         z, normalised, mean, rstd = layer.norm
         if gradient is not None:
             torch.sum(d * normalised, 1, keepdim=True, out=gradient["gain" + name])
             torch.sum(d, 1, keepdim=True, out=gradient["shift" + name])
         d = torch.ops.aten.native_layer_norm_backward(
-            d * views["gain" + name], z, z.shape[-1:], mean, rstd, None, None, [True, False, False]
+            d.mul_(views["gain" + name]), z, z.shape[-1:], mean, rstd, None, None, [True, False, False]
         )[0]
     if gradient is not None:
         torch.sum(d, 1, keepdim=True, out=gradient["bias" + name])
@@ -210,7 +210,7 @@ def critic_min_action_gradient(views: Views, trunk: Trunk, critic: Tensor, d_q: 
         rows = (critic == i).nonzero().squeeze(1)
         own = {name: view[i : i + 1] for name, view in views.items()}
         part = Trunk(_select_rows(trunk.first, i, rows), _select_rows(trunk.second, i, rows))
-        d = _trunk_backward(own, part, (d_q * own["weight3"]).expand(1, len(rows), -1), None)
+        d = _trunk_backward(own, part, d_q * own["weight3"].expand(1, len(rows), -1), None)
         result[:, rows] = torch.mm(own["weight1"][0, -action_dim:], d[0].T)
     return result
 
