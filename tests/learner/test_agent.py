@@ -166,3 +166,12 @@ def test_metrics_draw_nothing() -> None:
     plain.agent.finetune(plain.env, STEPS, lambda **_: None)
     assert watched.state() == plain.state()
     assert torch.is_tensor(watched.agent.learner.critics.vector)
+
+
+def test_the_estimated_return_is_the_mean_of_what_the_critics_say() -> None:
+    run = Run(SMALL).train()
+    recent = run.agent.online.last(STEPS)
+    q = run.agent.learner.values(recent.obs, recent.action)
+    estimated = run.agent.estimate_return(recent.obs.numpy(), recent.action.numpy())
+    assert np.allclose(estimated, q.mean(0).numpy())
+    assert not np.allclose(estimated, q.amin(0).numpy())
