@@ -118,7 +118,7 @@ def _problem() -> Problem:
     source_env, target_env = (MeteredEnv(task.make_env(), Meter(None), lambda i: i) for task in (source, target))
     data = random_dataset()
     sources = tuple(
-        NamedSource(name, source, dataclasses.replace(data, reward_source=data.reward_target))
+        NamedSource(name, source, dataclasses.replace(data, reward_source=np.asarray(data.reward_target)))
         for name in ("first", "second", "third")
     )
     return Problem(source, target, data, plenty, source_env, target_env, sources=sources)
