@@ -1,5 +1,6 @@
 """AWAC that goes on in the target task, as it was made for."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from baselines.awac import AWAC, AWACConfig
@@ -15,8 +16,11 @@ class AWACFinetune(FineTuned, AWAC):
     """AWAC on the dataset, continued on the dataset and target-task rows of sampled actions."""
 
     Config = AWACFinetuneConfig
-    capabilities = offline_to_online(
-        AWAC.capabilities.source,
-        *AWAC.capabilities.deviations,
-        "the share of a minibatch's rows that the dataset has in all rows is kept exact and not left to chance",
+    capabilities = dataclasses.replace(
+        offline_to_online(
+            AWAC.capabilities.source,
+            *AWAC.capabilities.deviations,
+            "the share of a minibatch's rows that the dataset has in all rows is kept exact and not left to chance",
+        ),
+        version=AWAC.capabilities.version,
     )

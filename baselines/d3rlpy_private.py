@@ -1,7 +1,8 @@
 """The only place that touches private names of d3rlpy, which may change with any release; a test watches them.
 
 Used of CQLImpl: `_compute_conservative_loss` (replaced), `_compute_policy_is_values`, `_compute_random_is_values`,
-`_q_func_forwarder` and `_conservative_weight`; of CalQLImpl: `_compute_policy_is_values` (watched).
+`_q_func_forwarder` and `_conservative_weight`; of CalQLImpl: `_compute_policy_is_values` (watched). Of AWACImpl
+`compute_target` is replaced, which is no private name, but part of the inside.
 """
 
 from typing import Any
@@ -46,3 +47,19 @@ def watch_bounded_values(impl: Any) -> list[float]:
 
     impl._compute_policy_is_values = watched
     return lifted
+
+
+def back_up_the_policys_own_actions(impl: Any) -> None:
+    """Give d3rlpy's AWAC the target of its paper: the smallest target value of an action that the policy would take.
+
+    d3rlpy 2 leaves it SAC's: with an entropy term at a temperature of 1, which at rewards of at most 1 per step is most
+    of the value, and with actions that are squashed after the noise, where this policy's are clipped.
+    """
+
+    def target(batch: Any) -> Tensor:
+        with torch.no_grad():
+            following = batch.next_observations
+            action = impl.inner_sample_action(following)
+            return torch.stack([critic(following, action).q_value for critic in impl.modules.targ_q_funcs]).amin(0)
+
+    impl.compute_target = target

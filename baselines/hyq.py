@@ -27,7 +27,11 @@ class HyQ(SAC):
         needs_dataset=True,
         kind="offline-to-online",
         source="Song et al. 2023 (arXiv 2210.06718), a port of ours to continuous actions; wombet's learner core",
-        deviations=("SAC's updates, because the paper's fitted Q-iteration and DQN are for discrete actions", LOG_STD),
+        deviations=(
+            "SAC's updates, because the paper's fitted Q-iteration and DQN are for discrete actions",
+            TEMPERATURE,
+            LOG_STD,
+        ),
     )
     fixed: ClassVar = {"target_penalty": 0.0}
     uses_rows: ClassVar = True

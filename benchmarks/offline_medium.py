@@ -17,7 +17,7 @@ from wombet.dataset import TransferDataset
 from wombet.process import prepare_process
 from wombet.streams import Streams
 
-METHODS = ("bc", "iql", "cql", "td3+bc")
+METHODS = ("bc", "iql", "cql", "td3+bc", "awac")
 UPDATES, SEEDS, EVALUATIONS = 2000, 3, 20
 SETTINGS: dict[str, float] = {"hidden_width": 32, "batch_size": 32, "n_action_samples": 2}
 SETTINGS |= dict.fromkeys(("actor_lr", "critic_lr", "learning_rate"), 1e-3)

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from baselines.api import Budgets, Phase, Problem
+from baselines.api import Budgets, NamedSource, Phase, Problem
+from baselines.cal_ql import CalQL
 from baselines.config import make_config
 from baselines.cql import CQLConfig, d3rlpy_cql
 from baselines.d3rlpy_method import D3rlpyLearner, Transitions, as_minibatch
@@ -60,7 +61,7 @@ class _Enough(Exception):
 def pocket(name: str) -> dict[str, Any]:
     """Return a method's settings in the pocket suites of the catalogue."""
     fields = {field.name for field in dataclasses.fields(method(name).Config)}
-    suites = [load_suite("paper-fig3-pocket"), load_suite("paper-fig4-pocket")]
+    suites = [load_suite(f"{suite}-pocket") for suite in ("paper-fig3", "paper-fig4", "multi-source")]
     shared = {key: value for suite in suites for key, value in suite.shared.items()}
     own = {key: value for suite in suites for key, value in suite.config.get(name, {}).items()}
     return {key: value for key, value in {**shared, **own, **QUICK}.items() if key in fields}
@@ -115,12 +116,20 @@ def _problem() -> Problem:
     target, source = make_task("halfcheetah", "close", horizon=200), make_task("halfcheetah", horizon=200)
     plenty = Budgets(target_steps=10**7, offline_updates=10**7, source_steps=10**7)
     source_env, target_env = (MeteredEnv(task.make_env(), Meter(None), lambda i: i) for task in (source, target))
-    return Problem(source, target, random_dataset(), plenty, source_env, target_env)
+    data = random_dataset()
+    sources = tuple(
+        NamedSource(name, source, dataclasses.replace(data, reward_source=np.asarray(data.reward_target)))
+        for name in ("first", "second", "third")
+    )
+    return Problem(source, target, data, plenty, source_env, target_env, sources=sources)
 
 
 def _library(name: str, phase: Phase, adapter: Any, config: Any) -> tuple[str, Callable[[], object]] | None:
     """Return what a library offers for a phase of a method, and its update on a ready minibatch."""
     learner = getattr(adapter, "learner", None)
+    if isinstance(adapter, CalQL):
+        rows, bounds = _rows(config.batch_size), np.zeros(config.batch_size, np.float32)
+        return "d3rlpy, the same algorithm", lambda: adapter.learner.update_on(rows, bounds)
     if isinstance(learner, D3rlpyLearner):
         batch = as_minibatch(_rows(config.batch_size))
         return "d3rlpy, the same algorithm", lambda: learner.algorithm.update(batch)

@@ -148,6 +148,37 @@ def test_a_source_with_negated_rewards_loses_its_weight(signals: str) -> None:
     assert similarity.share().tolist() == [1.0, 0.0]
 
 
+class ImageTeacher:
+    """A teacher of two sources that sees images, whose brightness is paid for; the second has the wrong sign."""
+
+    n_sources = 2
+    replay = ActionReplay(3, 2, 16, 4)
+
+    def features(self, obs: torch.Tensor) -> torch.Tensor:
+        return obs.mean((2, 3)).expand(2, -1, -1)
+
+    def rewards(self, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        paid = obs.mean((1, 2, 3))
+        return torch.stack((paid, -paid))
+
+    def log_density(self, obs: torch.Tensor, action: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return torch.zeros(2, len(obs))
+
+    def replayed(self, obs: torch.Tensor, share: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(obs), 4)
+
+
+def test_the_similarity_asks_nothing_of_what_an_observation_is() -> None:
+    images = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    zeros = torch.zeros(64)
+    batch = Batch(images, torch.zeros(64, 2), images.mean((1, 2, 3)), images, zeros, zeros)
+    assert batch.reward.std() > 0.05
+    similarity = Similarity(ImageTeacher(), "combined", 0.05, "cpu")
+    similarity.refresh(batch, torch.zeros(2, 64), torch.Generator())
+    error = 4 * batch.reward.square().mean() / batch.reward.var(correction=0)
+    torch.testing.assert_close(similarity.weights, torch.stack((torch.tensor(0.0), -error)).softmax(0))
+
+
 def test_without_measured_signals_the_weights_stay_equal_until_the_unit_has_learned() -> None:
     teacher = toy_teacher([toy_dataset(1.0), toy_dataset(-1.0)], 0)
     for signals in ("paper", "uniform"):

@@ -9,7 +9,6 @@ import torch
 
 from baselines.api import Phase
 from baselines.config import make_config
-from baselines.pex import INHERITED
 from baselines.registry import method
 from suites.contract.problem import BUDGETS
 from suites.contract.run import SmallRun, Stopped
@@ -18,6 +17,7 @@ from wombet.errors import InputError
 from wombet.serialization import dumps
 
 OBS = DATASET.obs[:40]
+INHERITED = "q_funcs", "targ_q_funcs", "value_func"
 
 
 def pex(**settings: Any) -> SmallRun:
