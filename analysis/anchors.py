@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from suites.tasks.anchors import Anchor, read_anchors
+from suites.tasks.measured import matching
+from suites.tasks.references import Reference, read_references
 
 RANDOM, FROM_SCRATCH = "random", "sac"
 """The methods of a suite whose final returns serve where no anchor was measured beforehand."""
@@ -44,14 +46,15 @@ def pair_anchors(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, Pair
     """Return the anchors of every pair that has both; a pair without them has no normalised scores.
 
     The low one is the random policy of `suites/anchors.toml` where that measured the very same task (fingerprint and
-    horizon), else the suite's own row `random`. The high one is the suite's row `sac`, the mean return of the last
-    evaluation, as long as it lies above the low one.
+    horizon), else the suite's own row `random`. The high one is the reference of `suites/references.toml` for the very
+    same task, else the suite's row `sac`, the mean return of the last evaluation. A pair whose high one is not above
+    its low one has none.
     """
-    measured = read_anchors()
+    measured, references = read_anchors(), read_references()
     found = {}
     for pair in manifest["pairs"]:
         low, low_source = _low(pair, measured, runs)
-        high, high_source = _row(pair["id"], FROM_SCRATCH, runs)
+        high, high_source = _high(pair, references, runs)
         if np.isfinite(low) and np.isfinite(high) and high > low:
             found[pair["id"]] = PairAnchors(pair["id"], pair["horizon"], low, high, low_source, high_source)
     return found
@@ -78,15 +81,28 @@ def anchor_table(anchors: Mapping[str, PairAnchors]) -> pd.DataFrame:
 
 
 def _low(pair: dict[str, Any], measured: Mapping[str, Anchor], runs: pd.DataFrame) -> tuple[float, str]:
-    fingerprint = str(pair.get("target_fingerprint", ""))
-    for name, anchor in measured.items():
-        if anchor.fingerprint == fingerprint and anchor.horizon == pair["horizon"]:
-            source = (
-                f"random policy, {anchor.episodes} episodes of {name}, seed {anchor.seed}, mujoco {anchor.mujoco}, "
-                f"gymnasium {anchor.gymnasium}"
-            )
-            return anchor.random_mean, source
-    return _row(pair["id"], RANDOM, runs)
+    own = matching(measured, str(pair.get("target_fingerprint", "")), pair["horizon"])
+    if own is None:
+        return _row(pair["id"], RANDOM, runs)
+    name, anchor = own
+    source = (
+        f"random policy, {anchor.episodes} episodes of {name}, seed {anchor.seed}, mujoco {anchor.mujoco}, "
+        f"gymnasium {anchor.gymnasium}"
+    )
+    return anchor.random_mean, source
+
+
+def _high(pair: dict[str, Any], references: Mapping[str, Reference], runs: pd.DataFrame) -> tuple[float, str]:
+    own = matching(references, str(pair.get("target_fingerprint", "")), pair["horizon"])
+    if own is None:
+        return _row(pair["id"], FROM_SCRATCH, runs)
+    reference = own[1]
+    source = (
+        f"{reference.method.upper()}, {reference.seeds} seeds, {reference.target_steps:,} steps, best of "
+        f"{reference.evaluations} seed averages (at {reference.at_steps:,}){', provisional' * reference.provisional}, "
+        f"runs {', '.join(reference.runs)}"
+    )
+    return reference.mean_return, source
 
 
 def _row(pair: str, method: str, runs: pd.DataFrame) -> tuple[float, str]:

@@ -144,6 +144,21 @@ def percentile_interval(samples: Array) -> tuple[Array, Array]:
     return low, high
 
 
+def ratio_interval(
+    scores: TaskScores, base: Array, rng: np.random.Generator, resamples: int
+) -> tuple[float, float] | None:
+    """Return the interval of a mean over the mean of `base`, (seeds,), of the same runs, resampled together.
+
+    None where the mean of `base` is not positive in every resample.
+    """
+    weights = resample([scores], rng, resamples)
+    below = np.einsum("bn,n->b", weights, base)
+    if (below <= 0).any():
+        return None
+    low, high = percentile_interval(np.einsum("bn,n->b", weights, scores.values) / below)
+    return float(low), float(high)
+
+
 def estimate(scores: Scores, statistic: Statistic, rng: np.random.Generator, resamples: int) -> Estimate:
     """Return a statistic of a method's scores with its 95 % interval; below 5 seeds in any task, without one.
 

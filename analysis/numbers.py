@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.aggregates import Backend, aggregates, improvement_table
 from analysis.anchors import FROM_SCRATCH, anchor_table
 from analysis.comparisons import compare, tally
+from analysis.levels import level_table
 from analysis.load import SuiteResults
 from analysis.noise import noise_table
 from analysis.sensitivity import failure_table, rank_stability, ranking_table
@@ -25,6 +26,7 @@ def number_tables(
         "ranking": ranking_table(results),
         "stability": rank_stability(results, seed, resamples),
         "anchors": anchor_table(results.anchors),
+        "levels": level_table(results, seed, resamples),
     }
     if len(results.methods) > 1:
         tables["comparisons"] = compare(results, seed=seed, resamples=resamples)

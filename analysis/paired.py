@@ -105,7 +105,7 @@ def paired_differences(
         ours, theirs = results.finals(pair, a), results.finals(pair, b)
         for seed in ours:
             if seed in theirs and (seeds is None or seed < seeds):
-                unit = _unit(pair, seed, ours[seed][1], theirs[seed][1])
+                unit = unit_of(pair, seed, ours[seed][1], theirs[seed][1])
                 rows.append((pair, seed, unit, ours[seed][0], theirs[seed][0]))
     if not rows:
         return None
@@ -113,7 +113,8 @@ def paired_differences(
     return Differences(tasks, seed_numbers, units, np.array(own, dtype=float), np.array(other, dtype=float))
 
 
-def _unit(pair: str, seed: int, *datasets: str | None) -> str:
+def unit_of(pair: str, seed: int, *datasets: str | None) -> str:
+    """Return the name of the independent unit of runs with one seed: the datasets they were fed, or pair and seed."""
     fed = sorted({name for name in datasets if name is not None})
     return " + ".join(fed) if fed else f"{pair}, seed {seed}"
 

@@ -63,12 +63,30 @@ def transfer_section(numbers: Frames, anchors: Anchors) -> Section:
     if "transfer" in numbers:
         about = (
             "Jump-start is the score before any target step above the reference's; the dip is the deepest fall below "
-            "that start; the area ratio compares the mean score above the random policy over the common steps; "
+            "that start, also as a share of the way from the pair's low anchor to its high one (noise alone gives a "
+            "small one); the area ratio compares the mean score above the random policy over the common steps; "
             "negative transfer is the share of seeds that end below the reference. Steps are those of evaluations."
         )
         columns = ("pair", "method", "figure", "value", "low", "high", "unit", "seeds", "reached", "reference", "note")
         views.append(frame_view(numbers["transfer"], "transfer", "Transfer figures", about, anchors, columns))
+    if "levels" in numbers:
+        views.append(_levels_view(numbers["levels"], anchors))
     return Section("transfer", "What transfer was worth", (), tuple(views), ())
+
+
+def _levels_view(frame: pd.DataFrame, anchors: Anchors) -> View:
+    about = (
+        "How much of its score at the aligned level behaviour cloning retains, both above the random policy of their "
+        "own task. The rule: about 0.85 at close, about 0.60 at moderate, at most 0.30 at far. Where a level may lie "
+        "is bounded by the points midway between these figures: close holds from 0.725 on, moderate from 0.45 to "
+        "0.725; far holds up to 0.30 itself. The verdict is that of the point alone; where the interval crosses a "
+        "bound it could be another. It is reported, and no level is changed after it."
+    )
+    columns = (
+        *("family", "level", "retained", "low", "high", "rule", "bounds", "verdict", "seeds", "datasets"),
+        *("score", "random_score", "aligned_score", "aligned_random_score", "note"),
+    )
+    return frame_view(frame, "levels", "Are the levels what they are called?", about, anchors, columns)
 
 
 def diagnostics_section(traces: Traces, values: pd.DataFrame, figures: list[Figure], anchors: Anchors) -> Section:
@@ -222,7 +240,13 @@ _ROBUSTNESS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (),
     ),
     ("ranking", "Ranks under other choices", "Value and rank under each variant of the analysis; 1 is best.", ()),
-    ("anchors", "Anchors", "The two returns between which scores are normalised, and where each is from.", ()),
+    (
+        "anchors",
+        "Anchors",
+        "The two returns between which scores are normalised, and where each is from: measured beforehand for the very "
+        "same task, or rows of this suite. The best of several averages is a little higher than what it stands for.",
+        (),
+    ),
 )  # fmt: skip
 
 

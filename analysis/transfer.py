@@ -6,13 +6,14 @@ of the runs reached it, and `reached` says how many did. Steps are those of eval
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.anchors import FROM_SCRATCH
-from analysis.bootstrap import distribution, enough_seeds, percentile_interval, resample
+from analysis.bootstrap import distribution, enough_seeds, percentile_interval, ratio_interval, resample
 from analysis.curves import evaluation_points
 from analysis.load import SuiteResults
 from analysis.statistics import Array, TaskScores, mean
@@ -71,10 +72,11 @@ def transfer_table(
     """Return the transfer figures of every pair and method, one row a figure.
 
     Figures: `jump-start` (score at 0 target steps above the reference's, paired by seed), `dip` (deepest fall below the
-    score at 0 steps), `steps to recover` (from 0 until that score is reached again after the dip, 0 without one),
-    `steps to N %` (of the way from the pair's low anchor to its high one), `area ratio` (mean score above the random
-    policy over the common steps, relative to the reference's), `final gain`, `negative transfer` (share of seeds that
-    end below the reference, ties half) and `regret` (mean shortfall from 1 over the evaluations of the online phase).
+    score at 0 steps), `dip, share of the anchor` (the same over the way from the pair's low anchor to its high one),
+    `steps to recover` (from 0 until that score is reached again after the dip, 0 without one), `steps to N %` (of the
+    way from the low anchor to the high one), `area ratio` (mean score above the random policy over the common steps,
+    relative to the reference's), `final gain`, `negative transfer` (share of seeds that end below the reference, ties
+    half) and `regret` (mean shortfall from 1 over the evaluations of the online phase).
     Raises InputError if the suite has no such reference.
     """
     if reference not in results.methods:
@@ -108,10 +110,11 @@ def _alone(
         return []
     start, scores = own.scores[:, :1], own.scores
     dip = np.maximum(start[:, 0] - scores.min(axis=1), 0.0)
-    rows = [
-        _mean("dip", "score", dip, own, streams, resamples),
-        _steps("steps to recover", recovery_steps(own), own, streams, resamples),
-    ]
+    rows = [_mean("dip", "score", dip, own, streams, resamples)]
+    if pair in results.anchors:
+        anchors = results.anchors[pair]
+        rows.append(_share("dip, share of the anchor", rows[0], anchors.score_at(1.0) - anchors.score_at(0.0)))
+    rows.append(_steps("steps to recover", recovery_steps(own), own, streams, resamples))
     if pair in results.anchors:
         for share in SHARES:
             steps = first_steps(own, results.anchors[pair].score_at(share))
@@ -178,6 +181,12 @@ def _mean(name: str, unit: str, values: Array, own: Progress, streams: Streams, 
     return row
 
 
+def _share(name: str, row: dict[str, Any], whole: float) -> dict[str, object]:
+    """The same figure, with the same resamples, as a share of something."""
+    scaled = {key: row[key] / whole for key in ("value", "low", "high") if key in row}
+    return row | scaled | {"figure": name, "unit": "share"}
+
+
 def _steps(name: str, steps: Array, own: Progress, streams: Streams, resamples: int) -> dict[str, object]:
     """Summarise steps by the median; an end of the interval that is not reached within the budget is infinite."""
     reached, n = int(np.isfinite(steps).sum()), steps.size
@@ -215,12 +224,10 @@ def _ratio(ours: Array, theirs: Array, own: Progress, streams: Streams, resample
     row["value"] = float(ours.mean() / theirs.mean())
     scores = _scores(ours, own)
     if enough_seeds(scores):
-        weights = resample(scores, streams.numpy("area ratio"), resamples)
-        below = np.einsum("bn,n->b", weights, theirs)
-        if (below <= 0).any():
+        bounds = ratio_interval(scores[0], theirs, streams.numpy("area ratio"), resamples)
+        if bounds is None:
             return row | {"note": "no interval: in some resamples the reference has no area above the random policy"}
-        low, high = percentile_interval(np.einsum("bn,n->b", weights, ours) / below)
-        row |= {"low": float(low), "high": float(high)}
+        row |= {"low": bounds[0], "high": bounds[1]}
     return row
 
 

@@ -1,21 +1,20 @@
 """Returns of the random and of the zero policy: measured here, kept in `suites/anchors.toml`, read to scale scores.
 
-python -m suites.tasks.anchors [--families NAME ...] [--episodes N] [--seed N] [--output FILE]
+python -m suites.tasks.anchors [--families NAME ...] [--horizon N] [--episodes N] [--seed N] [--output FILE]
 """
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from suites.tasks.measured import read_rows, rounded, row_name, write_rows
 from suites.tasks.registry import families, family
 from suites.tasks.task import Task, make_task
 from wombet.errors import InputError
-from wombet.files import write_atomically
 
 ANCHORS = Path(__file__).parents[1] / "anchors.toml"
 _HEADER = """\
@@ -41,16 +40,11 @@ class Anchor:
 
 
 def read_anchors(path: Path = ANCHORS) -> dict[str, Anchor]:
-    """Return the anchors of a file by task id; raises InputError if the file is missing or is not one of anchors."""
-    try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: Anchor(**row) for name, row in rows.items()}
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file of anchors {path}; python -m suites.tasks.anchors writes one") from error
-    except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not a file of anchors ({error}); python -m suites.tasks.anchors writes one"
-        ) from error
+    """Return the anchors of a file by the name of their row; raises InputError if it is missing or not one of anchors.
+
+    A row is named after its task, and where it has another horizon than its family, after that too.
+    """
+    return read_rows(path, Anchor, "anchors", "python -m suites.tasks.anchors")
 
 
 def measure_anchor(task: Task, episodes: int = 50, seed: int = 0) -> Anchor:
@@ -76,22 +70,18 @@ def measure_anchor(task: Task, episodes: int = 50, seed: int = 0) -> Anchor:
         horizon=task.horizon,
         episodes=episodes,
         seed=seed,
-        random_mean=_rounded(random.mean()),
-        random_std=_rounded(random.std()),
-        zero_mean=_rounded(zero.mean()),
-        zero_std=_rounded(zero.std()),
+        random_mean=rounded(random.mean()),
+        random_std=rounded(random.std()),
+        zero_mean=rounded(zero.mean()),
+        zero_std=rounded(zero.std()),
         gymnasium=gymnasium.__version__,
         mujoco=mujoco.__version__,
     )
 
 
 def write_anchors(anchors: Mapping[str, Anchor], path: Path = ANCHORS) -> None:
-    """Write anchors, sorted by task id, as TOML; equal anchors give equal bytes."""
-    tables = []
-    for name in sorted(anchors):
-        lines = [f"{key} = {_toml(value)}" for key, value in asdict(anchors[name]).items()]
-        tables.append("\n".join([f'["{name}"]', *lines]))
-    write_atomically(path, _HEADER + "\n" + "\n\n".join(tables) + "\n")
+    """Write anchors, sorted by name, as TOML; equal anchors give equal bytes."""
+    write_rows(path, _HEADER, anchors)
 
 
 def _returns(task: Task, policy: Callable[[np.random.Generator], np.ndarray], episodes: int, seed: int) -> np.ndarray:
@@ -110,29 +100,23 @@ def _returns(task: Task, policy: Callable[[np.random.Generator], np.ndarray], ep
     return totals
 
 
-def _rounded(value: np.floating) -> float:
-    return round(float(value), 4)
-
-
-def _toml(value: str | int | float) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _measure_family(name: str, episodes: int, seed: int) -> dict[str, Anchor]:
+def _measure_family(name: str, horizon: int | None, episodes: int, seed: int) -> dict[str, Anchor]:
     found = {}
     for level in family(name).levels:
-        task = make_task(name, level)
-        found[task.id] = measure_anchor(task, episodes, seed)
-        row = found[task.id]
-        print(f"{task.id}: random {row.random_mean:.1f} ± {row.random_std:.1f}, zero {row.zero_mean:.1f}", flush=True)
+        task = make_task(name, level, horizon=horizon)
+        row = found[row_name(task)] = measure_anchor(task, episodes, seed)
+        returns = f"random {row.random_mean:.1f} ± {row.random_std:.1f}, zero {row.zero_mean:.1f}"
+        print(f"{row_name(task)}: {returns}", flush=True)
     # The same task under another name.
-    return {**found, make_task(name, "aligned").id: found[make_task(name).id]}
+    aligned, source = (row_name(make_task(name, level, horizon=horizon)) for level in ("aligned", "source"))
+    return {**found, aligned: found[source]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the named families, or all, at their own horizons, and write the file; other families' rows stay."""
+    """Measure the named families, or all, at their own horizon or another, and write the file; other rows stay."""
     parser = argparse.ArgumentParser(prog="python -m suites.tasks.anchors", description=main.__doc__)
     parser.add_argument("--families", nargs="+", metavar="NAME", help="families to measure (all)")
+    parser.add_argument("--horizon", type=int, help="steps of an episode (each family's own)")
     parser.add_argument("--episodes", type=int, default=50, help="episodes per policy and level (50)")
     parser.add_argument("--seed", type=int, default=0, help="seed of resets and random actions (0)")
     parser.add_argument("--output", type=Path, default=ANCHORS, help="file to write (the one in the package)")
@@ -141,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = [family(name).name for name in options.families or families()]
         anchors = read_anchors(options.output) if options.output.exists() else {}
         for name in names:
-            anchors.update(_measure_family(name, options.episodes, options.seed))
+            anchors.update(_measure_family(name, options.horizon, options.episodes, options.seed))
             write_anchors(anchors, options.output)
     except InputError as error:
         print(error, file=sys.stderr)

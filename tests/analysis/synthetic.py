@@ -26,7 +26,10 @@ WITH_DATASET = frozenset({"wombet", "rlpd", "bc"})
 
 @dataclass
 class SyntheticSuite:
-    """What to write: every method runs on every pair with every seed, unless listed under a trouble."""
+    """What to write: every method runs on every pair with every seed, unless listed under a trouble.
+
+    `level_score`, if given, is the score of all evaluations of a run by its method, level and seed.
+    """
 
     name: str = "reacher-smoke"
     title: str = "Reacher, smoke"
@@ -43,6 +46,7 @@ class SyntheticSuite:
     failed: set[tuple[str, int]] = field(default_factory=set)
     running: set[tuple[str, int]] = field(default_factory=set)
     score: Callable[[str, float, np.random.Generator], float] | None = None
+    level_score: Callable[[str, str, int], float] | None = None
     versions: Callable[[str, int], dict[str, str]] = lambda method, seed: VERSIONS
     dataset: Callable[[str, int], str | None] | None = None
 
@@ -175,6 +179,8 @@ def _evaluations(
     luck = rng.normal(0, 0.04)
     for number, steps in enumerate(grid):
         value = score(method, steps / suite.target_steps, rng) + (luck if suite.score is None else 0.0)
+        if suite.level_score is not None:
+            value = suite.level_score(method, pair["level"], seed)
         returns = [round(value * suite.horizon + offset, 6) for offset in (-1.0, -0.5, 0.0, 0.5, 1.0)]
         yield {
             "evaluation": number,

@@ -59,6 +59,7 @@ def test_known_curves_have_known_figures(tmp_path):
     expected = {
         "jump-start": 0.4,
         "dip": 0.2,
+        "dip, share of the anchor": 0.2 / (0.6 - 0.1),
         "steps to recover": 1800,
         "steps to 50 %": 0,
         "steps to 75 %": 0,
@@ -72,6 +73,27 @@ def test_known_curves_have_known_figures(tmp_path):
         row = figure(table, "wombet", name)
         assert row["value"] == pytest.approx(value, abs=1e-9), name
         assert (row["low"], row["high"]) == pytest.approx((value, value), abs=1e-9), name
+
+
+def test_without_anchors_a_dip_has_no_share(tmp_path):
+    curves = {name: CURVES[name] for name in ("wombet", "sac")}
+    table = transfer_table(results_of(tmp_path, curve_suite(curves)), resamples=1000)
+    assert figure(table, "wombet", "dip")["value"] == pytest.approx(0.2)
+    assert not table["figure"].str.contains("anchor").any()
+
+
+def test_the_share_of_a_dip_has_the_interval_of_the_dip(tmp_path):
+    def score(method: str, share: float, rng: np.random.Generator) -> float:
+        own = CURVES[method][round(5 * share)]
+        return own - rng.uniform(0, 0.1) if (method, share) == ("wombet", 0.2) else own
+
+    results = results_of(tmp_path, SyntheticSuite(methods=tuple(CURVES), score=score))
+    table = transfer_table(results, resamples=1000)
+    dip, share = figure(table, "wombet", "dip"), figure(table, "wombet", "dip, share of the anchor")
+    assert (share["unit"], share["seeds"]) == ("share", 5)
+    for key in ("value", "low", "high"):
+        assert share[key] == pytest.approx(dip[key] / 0.5)
+    assert 0.4 < share["low"] < share["value"] < share["high"]
 
 
 def test_what_is_not_reached_within_the_budget_is_censored_and_said(tmp_path):
