@@ -74,7 +74,7 @@ def _cells(suite: SuiteCost) -> list[str]:
 
 
 def _span(hours: tuple[float, float]) -> str:
-    low, high = (f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in hours)
+    low, high = (f"{value:.1f}" if value < 10 else f"{value:.0f}" for value in hours)
     return low if low == high else f"{low}–{high}"
 
 

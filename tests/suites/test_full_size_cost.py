@@ -1,27 +1,30 @@
 """What the prediction of a cluster's hours counts, and that the page tells of the suites that there are."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from baselines.api import Phase
-from benchmarks.full_size_cost.__main__ import main
+from benchmarks.full_size_cost.__main__ import full_suites, main
 from benchmarks.full_size_cost.apart import apart
 from benchmarks.full_size_cost.generation import GenerationCost, PlanningCost, dataset_seconds, iteration_seconds
 from benchmarks.full_size_cost.methods import MethodCost, key_of, kind_of, measure
 from benchmarks.full_size_cost.predict import Rates, SuiteCost, run_cost, suite_cost
-from benchmarks.full_size_cost.table import BEGIN, END, counts, markdown, replaced
+from benchmarks.full_size_cost.table import BEGIN, END, TOTAL, counts, markdown, replaced
 from benchmarks.offline_update import random_dataset
 from benchmarks.phase_rates import Watch, measured_problem
 from suites.contract.problem import HORIZON, build
 from suites.datasets import config_of
 from suites.matrix import build_matrix
-from suites.spec import RunSpec, parse_suite
+from suites.spec import RunSpec, load_suite, parse_suite
 from wombet.planner import Planner
 from wombet.profiles import profile
 from wombet.world_model import WorldModel
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "slurm.md"
 SUITE = {
     "name": "two-rows",
     "title": "t",
@@ -55,6 +58,37 @@ def known(runs: list[RunSpec], **seconds: dict[str, float]) -> Rates:
 def with_parts(rates: Rates, cost: GenerationCost) -> Rates:
     rates.of_generation = lambda config: cost  # type: ignore[method-assign]
     return rates
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> dict[str, list[RunSpec]]:
+    return {name: build_matrix(load_suite(name)).runs for name in full_suites()}
+
+
+def test_the_pages_table_names_the_full_suites_and_has_their_cells_and_datasets(
+    catalogue: dict[str, list[RunSpec]],
+) -> None:
+    expected = {
+        name: (len(runs), len({recipe.id for run in runs for recipe in run.recipes}))
+        for name, runs in catalogue.items()
+    }
+    together = {run.folder: run for runs in catalogue.values() for run in runs}
+    recipes = {recipe.id for run in together.values() for recipe in run.recipes}
+    assert counts(PAGE.read_text()) == {**expected, TOTAL: (len(together), len(recipes))}
+
+
+def test_what_the_page_queues_together_has_no_run_in_common(catalogue: dict[str, list[RunSpec]]) -> None:
+    """A suite does not see what another has queued."""
+    loops = re.findall(r"^for suite in (.*?); do", PAGE.read_text(), re.MULTILINE)
+    together = " ".join(loops).split()
+    before = [name for name in catalogue if name not in together]
+    assert {*together, *before} == set(catalogue)
+    done = {run.folder for name in before for run in catalogue[name]}
+    queued: set[str] = set()
+    for name in together:
+        own = {run.folder for run in catalogue[name]} - done
+        assert not own & queued, name
+        queued |= own
 
 
 def test_a_run_is_its_units_and_its_evaluations() -> None:
