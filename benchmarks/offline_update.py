@@ -28,20 +28,20 @@ def run() -> list[Result]:
     return large + [_measure(name, dataset, {**small, "n_action_samples": 4}) for name in POCKET]
 
 
-def random_dataset() -> TransferDataset:
-    """Return rows of random numbers in the shape of HalfCheetah's, as one that never ends."""
+def random_dataset(rows: int = ROWS) -> TransferDataset:
+    """Return `rows` rows of random numbers in the shape of HalfCheetah's, as one that never ends."""
     task, generator = make_task("halfcheetah", "close"), np.random.default_rng(0)
-    obs = generator.standard_normal((ROWS, task.obs_dim)).astype(np.float32)
-    truncated = np.arange(1, ROWS + 1) % EPISODE == 0
+    obs = generator.standard_normal((rows, task.obs_dim)).astype(np.float32)
+    truncated = np.arange(1, rows + 1) % EPISODE == 0
     return TransferDataset(
         obs=obs,
-        action=generator.uniform(-1, 1, (ROWS, task.action_dim)).astype(np.float32),
+        action=generator.uniform(-1, 1, (rows, task.action_dim)).astype(np.float32),
         next_obs=np.roll(obs, -1, 0),
-        reward_source=np.zeros(ROWS, np.float32),
-        terminated=np.zeros(ROWS, np.bool_),
+        reward_source=np.zeros(rows, np.float32),
+        terminated=np.zeros(rows, np.bool_),
         truncated=truncated,
-        episode_id=(np.arange(ROWS) // EPISODE).astype(np.int32),
-        uncertainty=np.zeros(ROWS, np.float32),
+        episode_id=(np.arange(rows) // EPISODE).astype(np.int32),
+        uncertainty=np.zeros(rows, np.float32),
     ).relabel(task)
 
 

@@ -6,16 +6,14 @@ bare loop on a ready minibatch, where a library has one. It compares methods tha
 """
 
 import argparse
-import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from baselines.api import Budgets, NamedSource, Phase, Problem
+from baselines.api import NamedSource, Phase, Problem
 from baselines.cal_ql import CalQL
 from baselines.config import make_config
 from baselines.cql import CQLConfig, d3rlpy_cql
@@ -24,16 +22,16 @@ from baselines.quiet import silence_gym
 from baselines.registry import check_method_name, method, method_names
 from benchmarks.offline_update import random_dataset
 from benchmarks.peers import fill, random_transitions, sac_of_stable_baselines3
+from benchmarks.phase_rates import FAMILY, Watch, measured_problem
 from benchmarks.result import interleaved_medians
 from suites.spec import load_suite
 from suites.tasks import make_task
 from wombet.errors import InputError
-from wombet.interaction import Meter, MeteredEnv
 from wombet.process import prepare_process
 from wombet.streams import Streams
 
-SECONDS, LONGEST = 1.0, 20.0
-"""CPU seconds that a phase is measured for once it updates, and that it may take to its first update."""
+HORIZON, SECONDS = 200, 1.0
+"""Steps of an episode, and CPU seconds that a phase is measured for once it updates."""
 QUICK = {"random_steps": 200, "warmup_steps": 200, "first_burst": 1, "model_steps": 50, "rollout_steps": 256}
 """What comes before the first updates is shortened; it is not in the figures."""
 
@@ -54,10 +52,6 @@ class Rate:
         return f"{row} {self.library_per_second:>9.1f}  {self.library}" if self.library else row
 
 
-class _Enough(Exception):
-    """The phase was measured for long enough."""
-
-
 def pocket(name: str) -> dict[str, Any]:
     """Return a method's settings in the pocket suites of the catalogue."""
     fields = {field.name for field in dataclasses.fields(method(name).Config)}
@@ -73,55 +67,21 @@ def rates_of(name: str) -> Iterator[Rate]:
     problem = _problem()
     config: Any = make_config(kind.Config, pocket(name), name)
     adapter = kind(problem, config, Streams(0).child("method"), "cpu")
-    watch = _Watch()
+    watch = Watch(problem, SECONDS)
     for phase in kind.capabilities.phases:
         found = watch.measure(adapter, phase)
         if found is not None:
             library = _library(name, phase, adapter, config)
             peer, update = library if library is not None else ("", None)
             per_second = float("nan") if update is None else 1 / interleaved_medians([update], turns=4, per_turn=10)[0]
-            yield Rate(name, phase.value, found, peer, per_second)
-
-
-class _Watch:
-    """Counts a method's updates against the CPU time they took, phase after phase."""
-
-    def __init__(self) -> None:
-        self.updates = 0
-        self._begun = 0.0
-        self._first: tuple[int, float] | None = None
-        self._last: tuple[int, float] | None = None
-
-    def measure(self, adapter: Any, phase: Phase) -> float | None:
-        """Return the phase's updates per second after its first one, or None if it makes no more than one."""
-        self._begun, self._first, self._last = time.thread_time(), None, None
-        with contextlib.suppress(_Enough):
-            adapter.train(phase, self._tick)
-        if self._first is None or self._last is None or self._last == self._first:
-            return None
-        (before, start), (after, end) = self._first, self._last
-        return (after - before) / (end - start)
-
-    def _tick(self, *, updates: int, metrics: Any = None) -> None:
-        now = time.thread_time()
-        if updates > self.updates:
-            self.updates = updates
-            self._last = updates, now
-            self._first = self._first or self._last
-        if now > (self._begun + LONGEST if self._first is None else self._first[1] + SECONDS):
-            raise _Enough
+            yield Rate(name, phase.value, found.updates / found.seconds, peer, per_second)
 
 
 def _problem() -> Problem:
-    target, source = make_task("halfcheetah", "close", horizon=200), make_task("halfcheetah", horizon=200)
-    plenty = Budgets(target_steps=10**7, offline_updates=10**7, source_steps=10**7)
-    source_env, target_env = (MeteredEnv(task.make_env(), Meter(None), lambda i: i) for task in (source, target))
-    data = random_dataset()
-    sources = tuple(
-        NamedSource(name, source, dataclasses.replace(data, reward_source=np.asarray(data.reward_target)))
-        for name in ("first", "second", "third")
-    )
-    return Problem(source, target, data, plenty, source_env, target_env, sources=sources)
+    data, source = random_dataset(), make_task(FAMILY, horizon=HORIZON)
+    rewarded = dataclasses.replace(data, reward_source=np.asarray(data.reward_target))
+    sources = tuple(NamedSource(name, source, rewarded) for name in ("first", "second", "third"))
+    return measured_problem(data, HORIZON, sources=sources)
 
 
 def _library(name: str, phase: Phase, adapter: Any, config: Any) -> tuple[str, Callable[[], object]] | None:

@@ -102,13 +102,14 @@ def _threads() -> int | None:
 def _machine() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
     }
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

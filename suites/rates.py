@@ -50,7 +50,7 @@ class Rates:
             content = read_json(folder / "spec.json") if (folder / "done.json").exists() else None
         else:
             content = (read_json(folder / "card.json") or {}).get("recipe")
-        spent = None if content is None else _spent(folder)
+        spent = None if content is None else spent_on(folder)
         if content is None or spent is None:
             return
         for key, _ in _keys(kind, content):
@@ -154,8 +154,8 @@ def _keys(kind: str, content: Content) -> Iterator[tuple[Key, str]]:
         yield ("dataset", *way), "the same profile of other families"
 
 
-def _spent(folder: Path) -> tuple[float, float] | None:
-    """CPU and wall seconds of all attempts at a folder; of training alone where no attempt has kept them."""
+def spent_on(folder: Path) -> tuple[float, float] | None:
+    """Return CPU and wall seconds of all attempts at a folder; of training alone where no attempt has kept them."""
     costs = [attempt["cost"] for attempt in read_list(folder / "provenance.json") if "cost" in attempt]
     if costs:
         return sum(cost["cpu_s"] for cost in costs), sum(cost["wall_s"] for cost in costs)

@@ -1,0 +1,1 @@
+"""What suites cost on a cluster, from rates that are measured at each method's own settings."""
