@@ -13,9 +13,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.anchors import FROM_SCRATCH
 from analysis.bootstrap import distribution, enough_seeds, percentile_interval
@@ -54,10 +56,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cells:
-    """The curves of a pair's methods, and the range of its anchors as a score."""
+    """The curves of a pair's methods, and the report's figures of transfer."""
 
     results: SuiteResults
     pair: str
+
+    @cached_property
+    def transfer(self) -> pd.DataFrame:
+        """The transfer table's rows of the pair that have a value."""
+        table = transfer_table(self.results, FROM_SCRATCH)
+        return table[table["pair"] == self.pair].dropna(subset=["value"])
 
     def curves(self, *methods: str) -> list[Progress] | None:
         """Return the curves of methods over the seeds that all of them have, or None where there are none."""
@@ -66,51 +74,44 @@ class Cells:
         shared = sorted(set.intersection(*(set(curve.seeds) for curve in curves))) if curves else []
         return [curve.only(shared) for curve in curves] if len(curves) == len(methods) and shared else None
 
-    @property
-    def anchor(self) -> float:
-        """The score between the random policy and the reference."""
-        own = self.results.anchors[self.pair]
-        return own.score_at(1.0) - own.score_at(0.0)
-
-
-def dip(curve: Progress) -> Array:
-    """Return every seed's deepest fall below its score at 0 target steps, (seeds,)."""
-    return np.maximum(curve.scores[:, 0] - curve.scores.min(axis=1), 0.0)
-
 
 def offline_to_online(results: SuiteResults, pair: str) -> list[Finding]:
     """Return what the offline-to-online papers lead one to expect on a pair, in the order of the papers' years."""
     cells = Cells(results, pair)
 
-    def decided(
-        claim: str, figure: str, methods: Sequence[str], values: Callable[..., Array], bound: float, above: bool
-    ) -> Finding:
+    def decided(claim: str, figure: str, methods: Sequence[str], values: Callable[..., Array], bound: float) -> Finding:
         curves = cells.curves(*methods)
-        if curves is None or pair not in results.anchors:
-            return Finding(pair, claim, figure)
-        return _decided(Finding(pair, claim, figure), values(*curves), curves[0].datasets, bound, above)
+        finding = Finding(pair, claim, figure)
+        return finding if curves is None else _decided(finding, values(*curves), curves[0].datasets, bound)
+
+    def tabled(claim: str, figure: str, method: str, name: str, bound: float, above: bool) -> Finding:
+        table, finding = cells.transfer, Finding(pair, claim, figure)
+        own = table[(table["method"] == method) & (table["figure"] == name)]
+        if own.empty:
+            return finding
+        value, low, high, seeds = (float(own.iloc[0][end]) for end in ("value", "low", "high", "seeds"))
+        both = not np.isnan(low)
+        return _judged(finding, value, low if both else None, high if both else None, int(seeds), bound, above)
+
+    def falls(claim: str, method: str, bound: float, above: bool) -> Finding:
+        return tabled(claim, f"dip / anchor of `{method}`", method, "dip, share of the anchor", bound, above)
 
     def behind_at_half(rlpd: Progress, awac: Progress) -> Array:
         half = min(rlpd.budget, awac.budget) // 2
         return rlpd.up_to(half).scores[:, -1] - awac.up_to(half).scores[:, -1]
-
-    def falls(claim: str, method: str, bound: float, above: bool) -> Finding:
-        return decided(
-            claim, f"dip / anchor of `{method}`", (method,), lambda own: dip(own) / cells.anchor, bound, above
-        )
 
     def gained(own: Progress) -> Array:
         return own.scores[:, -1] - own.scores[:, 0]
 
     behind = ("rlpd", "awac-finetune")
     return [
-        decided("AWAC is below RLPD at half the steps", "`rlpd` − `awac-finetune`", behind, behind_at_half, 0.0, True),
+        decided("AWAC is below RLPD at half the steps", "`rlpd` − `awac-finetune`", behind, behind_at_half, 0.0),
         falls("CQL, then plain SAC, falls at the switch", "cql-sac", 0.05, True),
         falls("Off2On does not", "off2on", 0.05, False),
-        _area_ratio(results, pair, "RLPD gains 1.5 times what SAC does", "rlpd", 1.5),
+        tabled("RLPD gains 1.5 times what SAC does", "area of `rlpd` / `sac`", "rlpd", "area ratio", 1.5, True),
         falls("PEX never falls far below the offline policy", "pex", 0.10, False),
         falls("WSRL falls at the switch", "wsrl", 0.05, True),
-        decided("and recovers", "last − first score of `wsrl`", ("wsrl",), gained, 0.0, True),
+        decided("and recovers", "last − first score of `wsrl`", ("wsrl",), gained, 0.0),
     ]
 
 
@@ -129,13 +130,13 @@ def multi_source(results: SuiteResults, pair: str, store: Store) -> list[Finding
     return [Finding(pair, claim, figure, float(kept), None, None, n, verdict)]
 
 
-def _decided(claim: Finding, values: Array, datasets: tuple[str | None, ...], bound: float, above: bool) -> Finding:
+def _decided(claim: Finding, values: Array, datasets: tuple[str | None, ...], bound: float) -> Finding:
     scores = [TaskScores("seeds", values, datasets)]
     value, low, high = float(values.mean()), None, None
     if enough_seeds(scores):
         rng = Streams(0, "orderings", claim.pair).numpy(claim.claim)
         low, high = (float(end) for end in percentile_interval(distribution(mean, scores, rng, RESAMPLES)))
-    return _judged(claim, value, low, high, len(values), bound, above)
+    return _judged(claim, value, low, high, len(values), bound, True)
 
 
 def _judged(
@@ -148,22 +149,6 @@ def _judged(
     verdict = "holds" if on_its_side(edge) else "undecided" if on_its_side(value) else "fails"
     figure = f"{claim.figure} ({'above' if above else 'at most'} {bound:g})"
     return Finding(claim.pair, claim.claim, figure, value, low, high, seeds, verdict)
-
-
-def _area_ratio(results: SuiteResults, pair: str, claim: str, method: str, bound: float) -> Finding:
-    """Judge the area ratio of the report's transfer table."""
-    finding = Finding(pair, claim, f"area of `{method}` / `{FROM_SCRATCH}`")
-    table = transfer_table(results, FROM_SCRATCH)
-    own = table[(table["pair"] == pair) & (table["method"] == method) & (table["figure"] == "area ratio")].dropna(
-        subset=["value"]
-    )
-    if own.empty:
-        return finding
-    value, low, high = (
-        None if np.isnan(own.iloc[0][end]) else float(own.iloc[0][end]) for end in ("value", "low", "high")
-    )
-    assert value is not None
-    return _judged(finding, value, low, high, int(own.iloc[0]["seeds"]), bound, True)
 
 
 def findings(store: Store, suite: str) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Model-predictive control by sampling, penalised by the model's uncertainty, for many episodes at once."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,23 @@ class Guide(Protocol):
         """Return the discounted return (N,) that the policy is expected to collect from `obs` on."""
 
 
+class Episodes(NamedTuple):
+    """What planning keeps of n episodes: their random streams, means (n, H, A), and elites (n, n_kept, H, A) if any."""
+
+    streams: list[torch.Generator]
+    mean: Tensor
+    kept: Tensor | None = None
+
+    def part(self, rows: slice) -> "Episodes":
+        """Return some of them."""
+        return Episodes(self.streams[rows], self.mean[rows], None if self.kept is None else self.kept[rows])
+
+    def only(self, keep: Tensor) -> "Episodes":
+        """Return those of a boolean mask (n,)."""
+        streams = [stream for stream, kept in zip(self.streams, keep.tolist(), strict=True) if kept]
+        return Episodes(streams, self.mean[keep], None if self.kept is None else self.kept[keep])
+
+
 class Planner:
     """Plans sequences of actions in [-1, 1] that maximise, with u the model's uncertainty and lambda the `penalty`,
 
@@ -39,7 +56,8 @@ class Planner:
 
     where reward and termination are the task's own functions and alive_t says that none of the states s_1 .. s_t ended
     the episode. Every episode has a random stream of its own, seeded from `generator` at `reset` in the order of the
-    episodes: a plan does not depend on the others in the batch. A guide that is needed and missing raises InputError.
+    episodes: a plan does not depend on the others in the batch, and large batches are planned for block by block. A
+    guide that is needed and missing raises InputError.
     """
 
     def __init__(
@@ -67,30 +85,26 @@ class Planner:
         self.last_value = self.predicted_gain = torch.zeros(0)
         self._generator = generator
         self._filter = noise_filter(config.horizon, config.noise_beta)
-        self._streams: list[torch.Generator] = []
-        self._mean = torch.zeros(0, config.horizon, model.action_dim, device=model.device)
-        self._kept: Tensor | None = None
+        self._episodes = Episodes([], torch.zeros(0, config.horizon, model.action_dim, device=model.device))
         self._fresh = True
 
     @property
     def n_episodes(self) -> int:
         """How many episodes are being planned for."""
-        return len(self._streams)
+        return len(self._episodes.streams)
 
     def reset(self, n: int) -> None:
         """Begin `n` episodes; nothing is kept of those before but the position of `generator`."""
         seeds = [int(torch.randint(2**62, (), generator=self._generator)) for _ in range(n)]
-        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._mean = torch.zeros(n, self.config.horizon, self.model.action_dim, device=self.model.device)
-        self._kept, self._fresh = None, True
+        mean = torch.zeros(n, self.config.horizon, self.model.action_dim, device=self.model.device)
+        self._episodes = Episodes([torch.Generator().manual_seed(seed) for seed in seeds], mean)
+        self._fresh = True
         self.last_value = self.predicted_gain = torch.zeros(0)
 
     def drop(self, keep: Tensor) -> None:
         """Go on with the episodes of a boolean mask (n,); their plans do not change by it."""
         require(keep.shape == (self.n_episodes,), "the shape of keep", tuple(keep.shape), f"({self.n_episodes},)")
-        self._streams = [stream for stream, kept in zip(self._streams, keep.tolist(), strict=True) if kept]
-        self._mean = self._mean[keep]
-        self._kept = None if self._kept is None else self._kept[keep]
+        self._episodes = self._episodes.only(keep)
 
     @torch.no_grad()
     def plan(self, obs: Tensor) -> Tensor:
@@ -103,12 +117,13 @@ class Planner:
         require(self.n_episodes > 0, "the number of episodes to plan for", 0, "1 or more; call reset first")
         wanted = (self.n_episodes, self.model.obs_dim)
         require(obs.shape == wanted, "the shape of the observations to plan for", tuple(obs.shape), str(wanted))
-        proposals = self._proposals(obs) if self.config.n_policy_proposals else None
-        if self._fresh and proposals is not None:
-            self._mean = proposals[0][:, 0].clone()
-        chosen, elites = self._optimise(obs, proposals)
-        self._shift(elites)
-        return chosen[:, : self.config.replan_interval]
+        everyone, size = self._episodes, self.config.episodes_at_once
+        blocks = [slice(first, first + size) for first in range(0, self.n_episodes, size)]
+        found = [self._plan_for(everyone.part(rows), obs[rows]) for rows in blocks]
+        plans, values, gains, moved_on = zip(*found, strict=True)
+        self._episodes, self._fresh = joined(moved_on), False
+        self.last_value, self.predicted_gain = torch.cat(values), torch.cat(gains)
+        return torch.cat(plans)
 
     @torch.no_grad()
     def evaluate(self, obs: Tensor, sequences: Tensor) -> Tensor:
@@ -125,29 +140,42 @@ class Planner:
         """Return, as a tree, what the next plans depend on besides model and guide."""
         return {
             "generator": self._generator.get_state(),
-            "streams": [stream.get_state() for stream in self._streams],
-            "mean": self._mean.cpu().clone(),
-            "kept": None if self._kept is None else self._kept.cpu().clone(),
+            "streams": [stream.get_state() for stream in self._episodes.streams],
+            "mean": self._episodes.mean.cpu().clone(),
+            "kept": None if self._episodes.kept is None else self._episodes.kept.cpu().clone(),
             "fresh": self._fresh,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state` was taken."""
         self._generator.set_state(state["generator"])
-        self._streams = [torch.Generator() for _ in state["streams"]]
-        for stream, stored in zip(self._streams, state["streams"], strict=True):
+        streams = [torch.Generator() for _ in state["streams"]]
+        for stream, stored in zip(streams, state["streams"], strict=True):
             stream.set_state(stored)
-        self._mean = state["mean"].to(self.model.device)
-        self._kept = None if state["kept"] is None else state["kept"].to(self.model.device)
+        kept = None if state["kept"] is None else state["kept"].to(self.model.device)
+        self._episodes = Episodes(streams, state["mean"].to(self.model.device), kept)
         self._fresh = state["fresh"]
 
-    def _optimise(self, obs: Tensor, proposals: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        """Return the chosen sequences (n, H, A) and the last elites (n, n_elites, H, A)."""
-        config, mean = self.config, self._mean
+    def _plan_for(self, episodes: Episodes, obs: Tensor) -> tuple[Tensor, Tensor, Tensor, Episodes]:
+        """Return actions, values and gains like `plan` and its attributes, and what the next plan begins with.
+
+        The planner's episodes are these alone from here on, so that numbers are drawn from their streams.
+        """
+        self._episodes = episodes
+        proposals = self._proposals(obs) if self.config.n_policy_proposals else None
+        mean = episodes.mean if proposals is None or not self._fresh else proposals[0][:, 0].clone()
+        chosen, value, gain, mean, elites = self._optimise(obs, mean, proposals)
+        return chosen[:, : self.config.replan_interval], value, gain, self._moved_on(mean, elites)
+
+    def _optimise(
+        self, obs: Tensor, mean: Tensor, proposals: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the chosen sequences (n, H, A), values and gains (n,), mean, and last elites (n, n_elites, H, A)."""
+        config = self.config
         std = torch.full_like(mean, config.init_std)
         best, best_value = mean, torch.full_like(mean[:, 0, 0], -torch.inf)
         guided_value = torch.full_like(best_value, torch.nan)
-        kept, elites = self._kept, mean[:, None]
+        kept, elites = self._episodes.kept, mean[:, None]
         for iteration in range(config.iterations):
             candidates = self._sample(mean, std, config.population_at(iteration))
             if config.optimiser == "icem" and iteration == config.iterations - 1:
@@ -164,11 +192,9 @@ class Planner:
             best_value = torch.where(better, value[:, 0], best_value)
             mean, std = self._refit(mean, std, elites)
             kept = elites[:, : config.n_kept] if config.n_kept else None
-        self._mean = mean
         if config.optimiser == "cem":
             best, best_value = mean, self.evaluate(obs, mean[:, None])[:, 0]
-        self.last_value, self.predicted_gain = best_value, best_value - guided_value
-        return best, elites
+        return best, best_value, best_value - guided_value, mean, elites
 
     def _refit(self, mean: Tensor, std: Tensor, elites: Tensor) -> tuple[Tensor, Tensor]:
         old = self.config.momentum
@@ -191,17 +217,17 @@ class Planner:
 
     def _draw(self, sampler: Any, shape: tuple[int, ...]) -> Tensor:
         """Draw (n, *shape) numbers on the CPU, each episode's from its own stream."""
-        return torch.stack([sampler(shape, generator=stream) for stream in self._streams])
+        return torch.stack([sampler(shape, generator=stream) for stream in self._episodes.streams])
 
-    def _shift(self, elites: Tensor) -> None:
-        """Move mean and kept elites on by the actions that are going to be executed."""
+    def _moved_on(self, mean: Tensor, elites: Tensor) -> Episodes:
+        """Return the episodes with mean and kept elites moved on by the actions that are going to be executed."""
         config, interval = self.config, self.config.replan_interval
-        last = self._mean[:, -1:] if config.optimiser == "icem" else torch.zeros_like(self._mean[:, -1:])
-        self._mean = torch.cat([self._mean[:, interval:], last.expand(-1, interval, -1)], 1)
+        last = mean[:, -1:] if config.optimiser == "icem" else torch.zeros_like(mean[:, -1:])
+        mean, kept = torch.cat([mean[:, interval:], last.expand(-1, interval, -1)], 1), None
         if config.n_kept:
             ends = self._draw(torch.randn, (config.n_kept, interval, elites.shape[-1])).to(elites) * config.init_std
-            self._kept = torch.cat([elites[:, : config.n_kept, interval:], ends.clamp_(-1, 1)], 2)
-        self._fresh = False
+            kept = torch.cat([elites[:, : config.n_kept, interval:], ends.clamp_(-1, 1)], 2)
+        return Episodes(self._episodes.streams, mean, kept)
 
     def _proposals(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Roll the guide out in the model's mean, the first time without noise.
@@ -277,6 +303,13 @@ class Planner:
     def _row_noise(self, n_particles: int, n_rows: int, dim: int) -> Tensor:
         shape = (n_particles, n_rows // self.n_episodes, dim)
         return self._draw(torch.randn, shape).transpose(0, 1).flatten(1, 2)
+
+
+def joined(parts: Sequence[Episodes]) -> Episodes:
+    """Return the episodes of several parts as one."""
+    streams, means, kept = zip(*parts, strict=True)
+    elites = None if kept[0] is None else torch.cat(kept)
+    return Episodes([stream for part in streams for stream in part], torch.cat(means), elites)
 
 
 def truncated_normal(uniform: Tensor) -> Tensor:

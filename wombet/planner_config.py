@@ -7,6 +7,9 @@ from wombet.world_model_config import require
 OPTIMISERS = ("icem", "cem")
 PROPAGATIONS = ("mean", "tsinf", "ts1")
 
+STATES_AT_ONCE = 65_536
+"""States that a planner follows together: far more than it takes to be fast, and few enough for a small memory."""
+
 
 @dataclass(frozen=True)
 class PlannerConfig:
@@ -82,6 +85,17 @@ class PlannerConfig:
         if self.optimiser == "cem" or self.keep_fraction == 0:
             return 0
         return max(1, int(self.keep_fraction * self.n_elites))
+
+    @property
+    def states_per_episode(self) -> int:
+        """The most states that are followed at a time to plan for one episode."""
+        sequences = max(self.population_at(0) + self.n_kept, self.n_policy_proposals)
+        return sequences if self.propagation == "mean" else sequences * self.n_particles
+
+    @property
+    def episodes_at_once(self) -> int:
+        """How many episodes are planned for together; more than these are taken in turn."""
+        return max(1, STATES_AT_ONCE // self.states_per_episode)
 
     def population_at(self, iteration: int) -> int:
         """Sequences drawn in an iteration."""

@@ -148,11 +148,11 @@ def dataset_seconds(config: GenerationConfig, cost: GenerationCost) -> float:
 
 
 def planned_together(config: GenerationConfig) -> int:
-    """Return the most trajectories that are planned for at a time."""
+    """Return the most trajectories that are planned for at a time; of those in the model others wait for their turn."""
     if config.rollouts == "executed":
         return min(config.n_parallel, config.n_trajectories)
     early = round(config.early_fraction * config.n_trajectories)
-    return max(early, config.n_trajectories - early)
+    return min(config.planner.episodes_at_once, max(early, config.n_trajectories - early))
 
 
 def _planned(config: GenerationConfig, steps: int, cost: GenerationCost) -> float:

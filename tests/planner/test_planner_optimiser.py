@@ -7,7 +7,8 @@ import pytest
 import torch
 from known_systems import KnownModel, PointTask, Pull, action_target
 
-from wombet.planner import PETS_CEM, truncated_normal
+from wombet import planner_config
+from wombet.planner import PETS_CEM, PlannerConfig, truncated_normal
 
 TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
 """Standard deviation of a standard normal cut off at two."""
@@ -213,6 +214,45 @@ def test_a_plan_does_not_depend_on_the_others_in_the_batch(make_planner, setting
         rows = [0, 1, 2] if shrinking.n_episodes == 3 else [0, 2]
         torch.testing.assert_close(shrinking.plan(start[rows]), plan[rows])
         shrinking.drop(keep)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimiser": "cem"},
+        {"n_policy_proposals": 4, "terminal_value": True},
+        {"propagation": "ts1", "n_particles": 3},
+    ],
+)
+def test_plans_made_block_by_block_are_those_of_one_batch(make_planner, watch, settings, monkeypatch):
+    model = KnownModel()
+    model.predict = predict_point
+    together, blocked = (make_planner(model, PointTask(reward_of_place), guide=Pull(), **settings) for _ in range(2))
+    start = torch.rand(5, 2, generator=torch.Generator().manual_seed(1))
+    together.reset(5), blocked.reset(5)
+    assert together.config.episodes_at_once > 5
+    planned = [together.plan(start) for _ in range(2)]
+    values, gains = together.last_value, together.predicted_gain
+    kept = torch.tensor([True, False, True, True, True])
+    together.drop(kept)
+
+    calls = watch(blocked)
+    monkeypatch.setattr(planner_config, "STATES_AT_ONCE", 2 * blocked.config.states_per_episode + 1)
+    assert blocked.config.episodes_at_once == 2
+    for plan in planned:
+        torch.testing.assert_close(blocked.plan(start), plan)
+    torch.testing.assert_close(blocked.last_value, values)
+    torch.testing.assert_close(blocked.predicted_gain, gains, equal_nan=True)
+    assert {len(sequences) for sequences, _ in calls} == {2, 1}
+    blocked.drop(kept)
+    torch.testing.assert_close(blocked.plan(start[kept]), together.plan(start[kept]))
+
+
+def test_a_planner_follows_so_many_states_per_episode_at_most():
+    assert PlannerConfig(population=24, n_elites=6, keep_fraction=0.5).states_per_episode == 24 + 3
+    assert PlannerConfig(population=8, n_elites=2, keep_fraction=0.0, n_policy_proposals=9).states_per_episode == 9
+    assert PETS_CEM.states_per_episode == 500 * 20
 
 
 def test_episodes_are_planned_with_noise_of_their_own(make_planner):
