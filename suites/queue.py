@@ -55,25 +55,38 @@ def jobs_folder(store: Store, suite: str) -> Path:
     return store.root / "suites" / f"{suite}-jobs"
 
 
+def dataset_folder(dataset_id: str) -> str:
+    """Return the folder, relative to the store, by which the job that builds a dataset is recorded."""
+    return f"datasets/{dataset_id}.building"
+
+
 def records(store: Store, suite: str) -> list[dict[str, Any]]:
     """Return a suite's submissions, the oldest first; one that cannot be read is left out."""
     found = (read_json(path) for path in sorted(jobs_folder(store, suite).glob("*.json")))
     return [record for record in found if record is not None and isinstance(record.get("jobs"), dict)]
 
 
-def queued_jobs(store: Store, suite: str, folders: Iterable[str] | None = None) -> dict[str, QueuedJob]:
-    """Return the newest job of each folder that was ever submitted (or of `folders` alone), with its state now.
+def all_records(store: Store) -> list[tuple[str, dict[str, Any]]]:
+    """Return the submissions of all suites of a store, each after its suite's name, the oldest first."""
+    ending = jobs_folder(store, "").name
+    suites = sorted(path.name.removesuffix(ending) for path in (store.root / "suites").glob(f"*{ending}"))
+    found = [(suite, record) for suite in suites for record in records(store, suite)]
+    return sorted(found, key=lambda each: each[1].get("time", 0.0))
 
-    Asks Slurm once, and not at all if nothing was submitted.
+
+def queued_jobs(store: Store, folders: Iterable[str]) -> dict[str, QueuedJob]:
+    """Return the newest job of each of some folders that was ever submitted, by whichever suite, with its state now.
+
+    Asks Slurm once, and not at all if none of them was submitted.
     """
-    wanted = None if folders is None else set(folders)
+    wanted = set(folders)
     newest: dict[str, tuple[str, Path, float]] = {}
     attempts: dict[str, int] = {}
-    for record in records(store, suite):
+    for suite, record in all_records(store):
         logs = jobs_folder(store, suite) / f"{record['number']:04d}"
         for job, content in record["jobs"].items():
             for folder in content["folders"]:
-                if wanted is None or folder in wanted:
+                if folder in wanted:
                     newest[folder] = (job, logs, content["memory_gb"])
                     attempts[folder] = attempts.get(folder, 0) + 1
     states = job_states({job for job, _, _ in newest.values()}) if newest else {}
@@ -105,6 +118,6 @@ def refined(
     return replace(item, state="lost", message=job.message) if item.state in states else item
 
 
-def live_jobs(store: Store, suite: str) -> dict[str, str]:
-    """Return the job that is waiting or running for each folder that has one."""
-    return {folder: job.id for folder, job in queued_jobs(store, suite).items() if job.standing != "over"}
+def live_jobs(store: Store, folders: Iterable[str]) -> dict[str, str]:
+    """Return the job that is waiting or running for each of some folders that has one."""
+    return {folder: job.id for folder, job in queued_jobs(store, folders).items() if job.standing != "over"}

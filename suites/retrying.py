@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from suites.queue import QueuedJob, queued_jobs, records
+from suites.queue import QueuedJob, dataset_folder, queued_jobs, records
 from suites.site import Site, load_site, site_from
 from suites.spec import DatasetRecipe, RunSpec, recipe_from_json, run_spec_from_json
 from suites.status import CellStatus, DatasetStatus, suite_status
@@ -31,12 +31,13 @@ def select(store: Store, suite: str, *, failed: bool = False, automatic: bool = 
     often as its site profile allows are left alone. Raises InputError if the suite was never run in this store.
     """
     status = suite_status(store, suite)
-    queue = queued_jobs(store, suite)
+    folders = [*(dataset_folder(dataset.id) for dataset in status.datasets), *(cell.folder for cell in status.cells)]
+    queue = queued_jobs(store, folders)
     limit = recorded_site(store, suite).attempts if automatic else None
     selection = Selection()
     datasets = {}
     for dataset in status.datasets:
-        folder = f"datasets/{store.building_folder(dataset.id).name}"
+        folder = dataset_folder(dataset.id)
         datasets[dataset.id] = _wanted(store, folder, dataset, queue, failed, limit, selection)
         recipe = read_json(store.root / folder / "recipe.json")
         if datasets[dataset.id] and recipe is not None:

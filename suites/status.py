@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from suites.pacing import Progress, progress_of
-from suites.queue import QueuedJob, queued_jobs, refined
+from suites.queue import QueuedJob, dataset_folder, queued_jobs, refined
 from suites.store import Store, folder_state, last_line, read_json
 
 STATES = ("done", "running", "waiting", "interrupted", "lost", "blocked", "failed", "todo")
@@ -62,7 +62,7 @@ def suite_status(store: Store, suite_name: str) -> SuiteStatus:
     """Read where a suite stands; raises InputError if it was never run in this store."""
     manifest = store.manifest(suite_name)
     ids = sorted({dataset_id for cell in manifest["cells"] for dataset_id in _dataset_ids(cell)})
-    queue = queued_jobs(store, suite_name)
+    queue = queued_jobs(store, [*map(dataset_folder, ids), *(cell["folder"] for cell in manifest["cells"])])
     datasets = {dataset_id: _queued_dataset(store, dataset_id, queue) for dataset_id in ids}
     cells = [_queued_cell(store, cell, datasets, queue) for cell in manifest["cells"]]
     counts = Counter(cell.state for cell in cells)
@@ -81,7 +81,7 @@ def dataset_status(store: Store, dataset_id: str) -> DatasetStatus:
 
 
 def _queued_dataset(store: Store, dataset_id: str, queue: Mapping[str, QueuedJob]) -> DatasetStatus:
-    folder = f"datasets/{store.building_folder(dataset_id).name}"
+    folder = dataset_folder(dataset_id)
     return refined(dataset_status(store, dataset_id), folder, queue, lambda: dataset_status(store, dataset_id))
 
 

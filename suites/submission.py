@@ -1,9 +1,10 @@
 """Runs handed to Slurm: what is queued is written down in the store, and no process has to stay alive for it."""
 
+import contextlib
 import math
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from suites.datasets import has_rows, missing_datasets
 from suites.keeper import Keeper
 from suites.pack import Pack
 from suites.packing import pack, recorded_rates
-from suites.queue import jobs_folder, live_jobs, records
+from suites.queue import dataset_folder, jobs_folder, live_jobs, records
 from suites.runner import is_finished
 from suites.site import Site
 from suites.slurm import array_limit
@@ -22,6 +23,7 @@ from wombet.errors import InputError
 from wombet.files import pretty_json, write_atomically
 
 KEEPER_MINUTES = 15
+TURN_SECONDS = 120.0
 
 
 @dataclass
@@ -59,16 +61,15 @@ def submit(
 ) -> Submitted:
     """Queue all runs that are neither finished nor queued, and the missing datasets that they (and `recipes`) need.
 
-    Runs begin when their dataset's job has ended well, and are packed by recorded rates unless they are to be `alone`.
+    What another suite of the store has queued is not queued again. Runs begin when the job of their dataset, whichever
+    suite's it is, has ended well, and are packed by recorded rates unless they are to be `alone`.
     A last small job submits again, up to the profile's `attempts`, what is lost when all the others have ended.
     `memory` overrides the profile's GB by folder. What is queued is written to `suites/<suite>-jobs/` job by job.
-    Raises InputError if Slurm is not there or refuses, and if another process is submitting the same suite.
+    Raises InputError if Slurm is not there or refuses, and if other processes submit to the store for two minutes.
     """
-    folder = jobs_folder(store, suite)
-    with claim(folder) as ours:
-        if not ours:
-            raise InputError(f"another process is submitting suite {suite} to this store; wait until it has returned")
-        live = live_jobs(store, suite)
+    with turn(store):
+        needed = {recipe.id: recipe for run in runs for recipe in run.recipes} | {each.id: each for each in recipes}
+        live = live_jobs(store, [*(run.folder for run in runs), *map(dataset_folder, needed)])
         submitted = Submitted()
         open_runs = _open_runs(runs, store, live, submitted)
         wanted = {recipe.id: recipe for recipe in recipes}
@@ -76,7 +77,7 @@ def submit(
         missing = missing_datasets(wanted.values(), store)
         options = {"device": "cuda" if site.gpus else "cpu", "checkpoint_seconds": checkpoint_seconds}
         queue = _Queue(store, suite, site, memory or {}, options, max_failures)
-        dataset_jobs = {recipe.id: live.get(_dataset_folder(recipe)) for recipe in missing}
+        dataset_jobs = {recipe.id: live.get(dataset_folder(recipe.id)) for recipe in missing}
         for recipe in missing:
             if dataset_jobs[recipe.id] is None:
                 dataset_jobs[recipe.id] = queue.add_dataset(recipe)
@@ -90,6 +91,20 @@ def submit(
     return submitted
 
 
+@contextlib.contextmanager
+def turn(store: Store) -> Iterator[None]:
+    """Be the only process that submits to the store, after those that are at it, or raise InputError."""
+    end = time.monotonic() + TURN_SECONDS
+    while True:
+        with claim(store.root / "suites" / "submitting") as ours:
+            if ours:
+                yield
+                return
+        if time.monotonic() > end:
+            raise InputError("another process has been submitting to this store for long; wait until it has returned")
+        time.sleep(1.0)
+
+
 def _open_runs(runs: Iterable[RunSpec], store: Store, live: Mapping[str, str], submitted: Submitted) -> list[RunSpec]:
     open_runs = []
     for run in runs:
@@ -100,10 +115,6 @@ def _open_runs(runs: Iterable[RunSpec], store: Store, live: Mapping[str, str], s
         else:
             open_runs.append(run)
     return open_runs
-
-
-def _dataset_folder(recipe: DatasetRecipe) -> str:
-    return f"datasets/{recipe.id}.building"
 
 
 def _by_dependency(runs: Iterable[RunSpec], dataset_jobs: Mapping[str, str | None]) -> dict[str | None, list[RunSpec]]:
@@ -144,7 +155,7 @@ class _Queue:
 
     def add_dataset(self, recipe: DatasetRecipe) -> str:
         """Queue the building of a dataset; returns the job's id."""
-        folder = _dataset_folder(recipe)
+        folder = dataset_folder(recipe.id)
         if not has_rows(self.store, recipe):
             _write_once(self.store.root / folder / "recipe.json", pretty_json(asdict(recipe)))
         (job,) = self._send([(folder,)], self._memory([folder]), None)

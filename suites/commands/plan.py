@@ -60,7 +60,8 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
             "profile": recipe.profile,
             "seed": recipe.dataset_seed,
             "rows": users[recipe.id],
-            "built": (store.dataset_folder(recipe.id) / "card.json").is_file(),
+            "built": (built := (store.dataset_folder(recipe.id) / "card.json").is_file()),
+            "has_rows": built and not store.lacks_rows(recipe.id),
         }
         for recipe in matrix.recipes
     ]
@@ -159,6 +160,8 @@ def _print(plan: dict[str, Any]) -> None:
         kind += "" if dataset["source"] == "source" else f", of {dataset['source']}"
         users = "" if fed == set(dataset["rows"]) else f" for {', '.join(dataset['rows'])}"
         there, missing = ("there", "to import") if imported else ("built", "to build")
+        if dataset["built"] and not dataset["has_rows"]:
+            there = "published without its rows, which are built again if a missing cell needs them"
         out.print(f"dataset {dataset['id']} ({kind}){users}: {there if dataset['built'] else missing}")
     if plan["missing"]:
         _print_cost(plan["missing"], plan["cost"])

@@ -20,7 +20,7 @@ from tests.suites.conftest import Program, wombet  # noqa: F401
 HERE = Path(__file__).parent
 GATE = "WOMBET_SLURM_TESTS"
 SUITE = """
-name = "faults"
+name = "{name}"
 title = "Faults"
 description = "Small runs on a cluster."
 seeds = {seeds}
@@ -71,18 +71,23 @@ class Bench:
     """A suite, a store and a site profile, and the program to use them with."""
 
     def __init__(self, folder: Path, program: Program) -> None:
-        self.folder, self._program = folder, program
+        self.folder, self._program, self.name = folder, program, "faults"
         self.store = Store(folder / "store")
 
     def suite(self, seeds: int = 1, **rows: dict[str, Any]) -> None:
-        """Write a suite with one row per keyword: the faulty method with these settings (`bc`: that method)."""
-        text = SUITE.format(seeds=seeds, methods=json.dumps(list(rows)))
+        """Write the suite, with a row per keyword: the faulty method with these settings (`bc`: that method)."""
+        text = SUITE.format(name=self.name, seeds=seeds, methods=json.dumps(list(rows)))
         text += SMALL * ("bc" in rows)
         for name, config in rows.items():
             if name != "bc":
                 values = ", ".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
                 text += f'[variants.{name}]\nmethod = "faulty"\nconfig = {{ {values} }}\n'
-        (self.folder / "faults.toml").write_text(text)
+        self.file.write_text(text)
+
+    @property
+    def file(self) -> Path:
+        """The suite's file."""
+        return self.folder / f"{self.name}.toml"
 
     def site(self, **values: Any) -> None:
         """Write a site profile for small jobs."""
@@ -93,19 +98,19 @@ class Bench:
     def run(self, *options: str, code: int = 0) -> str:
         """`wombet run --executor slurm`; returns what it says."""
         site = ("--executor", "slurm", "--site", self.folder / "site.toml")
-        return self._tell("run", self.folder / "faults.toml", *site, *options, code=code)
+        return self._tell("run", self.file, *site, *options, code=code)
 
     def run_here(self, *options: str) -> str:
         """`wombet run` in this process."""
-        return self._tell("run", self.folder / "faults.toml", "--executor", "inline", "--no-report", *options)
+        return self._tell("run", self.file, "--executor", "inline", "--no-report", *options)
 
     def retry(self, *options: str) -> str:
         """`wombet retry`."""
-        return self._tell("retry", "faults", *options)
+        return self._tell("retry", self.name, *options)
 
     def cells(self) -> dict[str, dict[str, Any]]:
         """Statuses by row and seed, such as `good-0`."""
-        status = json.loads(self._tell("status", "faults", "--json"))
+        status = json.loads(self._tell("status", self.name, "--json"))
         return {f"{cell['method']}-{cell['seed']}": cell for cell in status["cells"]}
 
     def states(self) -> dict[str, str]:
@@ -114,7 +119,7 @@ class Bench:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Statuses of the datasets."""
-        return list(json.loads(self._tell("status", "faults", "--json"))["datasets"])
+        return list(json.loads(self._tell("status", self.name, "--json"))["datasets"])
 
     def attempts(self, name: str) -> list[dict[str, Any]]:
         """Records of all attempts at a run."""
@@ -126,7 +131,7 @@ class Bench:
 
     def jobs(self) -> dict[str, list[str]]:
         """Folders by job, of all submissions."""
-        return {job: content["folders"] for r in records(self.store, "faults") for job, content in r["jobs"].items()}
+        return {job: content["folders"] for r in records(self.store, self.name) for job, content in r["jobs"].items()}
 
     def assert_bytes_of_an_undisturbed_run(self, name: str) -> None:
         """Carry the suite out in this process, in another store, and compare."""

@@ -34,6 +34,22 @@ def test_an_array_spreads_over_four_nodes_and_submitting_twice_changes_nothing(b
     assert "nothing to submit (4 done before)" in bench.run()
 
 
+def test_a_suite_waits_for_what_another_has_queued_and_queues_the_rest(bench: Bench) -> None:
+    bench.suite(seeds=2, bc={}, good={"pause": 0.2})
+    assert "queued 1 dataset and 4 runs in 5 jobs" in bench.run()
+    first = bench.jobs()
+    bench.name = "more"
+    bench.suite(seeds=3, bc={}, good={"pause": 0.2})
+    assert "queued 2 runs in 2 jobs (4 queued before)" in bench.run()
+    assert not set(first) & set(bench.jobs())
+    assert set(bench.states().values()) <= {"waiting", "running", "done"}
+    until_all_ended()
+    assert set(bench.states().values()) == {"done"}
+    assert [len(bench.attempts(f"{row}-{seed}")) for row in ("bc", "good") for seed in range(3)] == [1] * 6
+    bench.name = "faults"
+    assert set(bench.states().values()) == {"done"}
+
+
 @pytest.mark.parametrize(
     ("fault", "message", "option"),
     [

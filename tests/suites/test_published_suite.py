@@ -90,8 +90,11 @@ def test_what_is_missing_is_carried_out_on_the_rebuilt_dataset_and_nothing_else_
     assert (plan["done"], plan["missing"]) == (2, 2)
     # Two runs, and the dataset of one of them.
     assert sum(plan["cost"]["known_from"].values()) + sum(plan["cost"]["unknown"].values()) == 3
+    assert [(dataset["built"], dataset["has_rows"]) for dataset in plan["datasets"]] == [(True, False)]
+    assert "published without its rows" in wombet("plan", partly / "smoke.toml", "--store", store.root)[1]
     code, out, err = wombet("run", partly / "smoke.toml", "--store", store.root, *QUIET)
     assert (code, out.strip()) == (0, "3 done, 2 skipped"), err
+    assert "published without its rows" not in wombet("plan", partly / "smoke.toml", "--store", store.root)[1]
     after = contents(store.root)
     assert {name: after[name] for name in before} == before
     rows = {name: data for name, data in contents(partly / "store").items() if name.endswith(".npy")}

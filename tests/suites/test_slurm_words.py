@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from suites import submission
 from suites.keeper import forget_own_job
 from suites.queue import live_jobs, queued_jobs, records
 from suites.retrying import select
@@ -13,6 +14,7 @@ from suites.slurm import JobState, array_limit, job_states, last_words, own_job,
 from suites.status import suite_status
 from suites.store import Store
 from tests.suites import cells
+from wombet.errors import InputError
 from wombet.files import pretty_json
 
 
@@ -102,7 +104,7 @@ def test_the_newest_submission_of_a_folder_counts(tmp_path: Path, commands: Path
     (folder / "0001").mkdir()
     (folder / "0001" / "7_0_0_log.err").write_text("out of luck\n")
     says(commands, "squeue", "7_1|RUNNING|None\n9|PENDING|Priority\n7_0|NODE_FAIL|NonZeroExitCode\n")
-    jobs = queued_jobs(store, "some")
+    jobs = queued_jobs(store, "abc")
     assert {name: (job.id, job.standing, job.attempts) for name, job in jobs.items()} == {
         "a": ("7_0", "over", 1),
         "b": ("9", "waiting", 2),
@@ -110,10 +112,51 @@ def test_the_newest_submission_of_a_folder_counts(tmp_path: Path, commands: Path
     }
     assert jobs["a"].message == "job 7_0 NODE_FAIL (NonZeroExitCode): out of luck"
     assert jobs["b"].memory_gb == 2.0
-    assert live_jobs(store, "some") == {"b": "9", "c": "7_1"}
+    assert live_jobs(store, "abc") == {"b": "9", "c": "7_1"}
     (commands / "squeue").unlink()
-    assert queued_jobs(store, "some")["a"].standing == "waiting"
-    assert queued_jobs(store, "other") == {}
+    assert queued_jobs(store, "a")["a"].standing == "waiting"
+    assert queued_jobs(store, ["other"]) == {}
+
+
+def test_what_another_suite_of_the_store_has_queued_counts(tmp_path: Path, commands: Path) -> None:
+    store = Store(tmp_path / "store")
+    # In the order of their times: c was queued by "late" first, and by "early" after that.
+    for suite, number, time, job, folders in (
+        ("early", 1, 30.0, "9", ["c"]),
+        ("late", 1, 10.0, "7", ["b", "c"]),
+        ("late", 2, 20.0, "8", ["b"]),
+    ):
+        path = store.root / "suites" / f"{suite}-jobs" / f"{number:04d}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        jobs = {job: {"folders": folders, "memory_gb": time}}
+        path.write_text(json.dumps({"number": number, "time": time, "jobs": jobs}))
+    says(commands, "squeue", "7|FAILED|None\n8|PENDING|Priority\n9|RUNNING|None\n")
+    jobs = queued_jobs(store, ["b", "c"])
+    assert {name: (job.id, job.standing, job.attempts, job.memory_gb) for name, job in jobs.items()} == {
+        "b": ("8", "waiting", 2, 20.0),
+        "c": ("9", "running", 2, 30.0),
+    }
+    assert jobs["c"].logs.parent.name == "early-jobs"
+    assert jobs["b"].logs == store.root / "suites" / "late-jobs" / "0002"
+
+
+def test_processes_submit_to_a_store_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, order = Store(tmp_path / "store"), []
+    monkeypatch.setattr(submission, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(submission.time, "sleep", lambda seconds: order.append("waits"))
+
+    def submit_as_another() -> None:
+        with submission.turn(store):
+            order.append("second")
+
+    with submission.turn(store):
+        order.append("first")
+        with pytest.raises(InputError, match="another process has been submitting to this store"):
+            submit_as_another()
+    submit_as_another()
+    assert order[0] == "first"
+    assert order[-1] == "second"
+    assert "second" not in order[:-1]
 
 
 def test_what_is_queued_is_waiting_or_lost_and_only_some_of_it_is_tried_again_unasked(
