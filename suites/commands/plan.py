@@ -60,8 +60,8 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
             "profile": recipe.profile,
             "seed": recipe.dataset_seed,
             "rows": users[recipe.id],
-            "built": (built := (store.dataset_folder(recipe.id) / "card.json").is_file()),
-            "has_rows": built and not store.lacks_rows(recipe.id),
+            "built": _has_card(store, recipe.id),
+            "has_rows": _has_card(store, recipe.id) and not store.lacks_rows(recipe.id),
         }
         for recipe in matrix.recipes
     ]
@@ -81,6 +81,11 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
         "missing": sum(state != "done" for state in states.values()),
         "cost": _cost(matrix, store, {name for name, state in states.items() if state == "done"}, workers),
     }
+
+
+def _has_card(store: "Store", dataset_id: str) -> bool:
+    """Whether a dataset is finished; `suites.datasets` knows it too, and takes seconds to import."""
+    return (store.dataset_folder(dataset_id) / "card.json").is_file()
 
 
 def _rows_by_dataset(matrix: "Matrix") -> dict[str, list[str]]:
@@ -105,8 +110,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
     missing: list[tuple[str, str, dict[str, Any], str | None, str]] = [
         (recipe.id, "dataset", asdict(recipe), None, "datasets")
         for recipe in matrix.recipes
-        if not (store.dataset_folder(recipe.id) / "card.json").is_file()
-        or (recipe.id in fed and store.lacks_rows(recipe.id))
+        if not _has_card(store, recipe.id) or (recipe.id in fed and store.lacks_rows(recipe.id))
     ]
     missing += [
         (run.folder, "run", run.to_json(), _last_missing(run, store), run.row)
@@ -133,11 +137,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
 
 def _last_missing(run: "RunSpec", store: "Store") -> str | None:
     """The dataset that the run waits for longest, since they are built in order."""
-    ids = [
-        recipe.id
-        for recipe in run.recipes
-        if not (store.dataset_folder(recipe.id) / "card.json").is_file() or store.lacks_rows(recipe.id)
-    ]
+    ids = [recipe.id for recipe in run.recipes if not _has_card(store, recipe.id) or store.lacks_rows(recipe.id)]
     return ids[-1] if ids else None
 
 
