@@ -110,8 +110,8 @@ def _final_heading(table: Table) -> str:
 def cells(table: Table, row: Row) -> list[str]:
     """Return the texts of a row, in the order of `columns`."""
     seeds = f"{row.finished}/{row.planned}"
-    if row.pairs < table.n_pairs and row.pairs:
-        seeds += f" on {row.pairs} of {table.n_pairs} pairs"
+    if 0 < len(row.pairs) < table.n_pairs:
+        seeds += f" on {len(row.pairs)} of {table.n_pairs} pairs"
     return [
         row.method,
         seeds,
@@ -193,7 +193,7 @@ def _values(table: Table, row: Row) -> dict[str, Any]:
         "seeds_finished": row.finished,
         "failed": row.failed,
         "missing": row.missing,
-        "pairs": row.pairs,
+        "pairs": len(row.pairs),
         **_flat_estimate("final", row.final),
         "final_statistic": row.final.label if row.final else None,
         "final_scores": row.final.n_scores if row.final else None,

@@ -65,10 +65,10 @@ def _budget(numbers: Mapping[str, pd.DataFrame]) -> str:
 def headline(table: Table) -> list[str]:
     """Say in one or two sentences which methods' intervals lie above or below the reference method's."""
     rows = [row for row in table.rows if row.final is not None]
-    where = f"{table.title}, final evaluation" if table.pair else f"Over {table.n_pairs} task pairs, final evaluation"
+    reference = next((row for row in rows if row.method == table.reference), None)
+    where = f"{table.title if table.pair else _over(table, rows, reference)}, final evaluation"
     if not rows:
         return [f"{where}: no run has finished, so there is nothing to compare."]
-    reference = next((row for row in rows if row.method == table.reference), None)
     if reference is None:
         return [f"{where}: {_spread(rows)}.", "The suite has no finished run of sac to compare with."]
     if not reference.final or not reference.final.has_interval:
@@ -76,7 +76,15 @@ def headline(table: Table) -> list[str]:
     return _against(where, reference, [row for row in rows if row is not reference])
 
 
+def _over(table: Table, rows: list[Row], reference: Row | None) -> str:
+    """Say over how many pairs: those of the reference, or of all rows where there is none."""
+    pairs = set(reference.pairs) if reference else {pair for row in rows for pair in row.pairs}
+    return f"Over {len(pairs)}{'' if len(pairs) == table.n_pairs else f' of {table.n_pairs}'} task pairs"
+
+
 def _spread(rows: list[Row]) -> str:
+    if len({row.pairs for row in rows}) > 1:
+        return "the methods have finished runs on different pairs, so that only the tables of single pairs compare them"
     by_score = sorted(rows, key=lambda row: row.final.value if row.final else 0.0)
     ends = [by_score[0]] if len(by_score) == 1 else [by_score[-1], by_score[0]]
     named = " to ".join(f"{number(row.final.value) if row.final else ''} ({row.method})" for row in ends)
@@ -92,9 +100,9 @@ def _too_few(reference: Row) -> str:
 
 
 def _against(where: str, reference: Row, others: list[Row]) -> list[str]:
-    groups: dict[str, list[Row]] = {"above": [], "below": [], "overlapping": [], "unknown": []}
+    groups: dict[str, list[Row]] = {"above": [], "below": [], "overlapping": [], "unknown": [], "elsewhere": []}
     for row in others:
-        groups[_side(row.final, reference.final)].append(row)
+        groups[_side(row.final, reference.final) if row.pairs == reference.pairs else "elsewhere"].append(row)
     name, separated = f"{reference.method} ({interval(reference.final)})", [*groups["above"], *groups["below"]]
     if not separated:
         first = f"{where}: no method's interval excludes that of {name}."
@@ -107,6 +115,11 @@ def _against(where: str, reference: Row, others: list[Row]) -> list[str]:
         rest.append(f"Not separated from {reference.method}: {join([row.method for row in groups['overlapping']])}.")
     if groups["unknown"]:
         rest.append(f"Too few finished seeds for an interval: {join([row.method for row in groups['unknown']])}.")
+    if groups["elsewhere"]:
+        rest.append(
+            f"Not compared, because their finished runs are not on the pairs of {reference.method}: "
+            f"{join([row.method for row in groups['elsewhere']])}."
+        )
     return [first, *([" ".join(rest)] if rest else [])]
 
 

@@ -20,8 +20,8 @@ class Row:
     """One method's line; numbers are None where there is no usable run to compute them from.
 
     `final` summarises the last evaluation of each run, which is the primary metric; `at_equal_steps` the evaluation at
-    the table's common number of target steps. Steps, returns and CPU seconds are means per run. `improvement` is the
-    probability that a run ends above a run of the reference method.
+    the table's common number of target steps. `pairs` are those with a usable run. Steps, returns and CPU seconds are
+    means per run. `improvement` is the probability that a run ends above a run of the reference method.
     """
 
     method: str
@@ -30,7 +30,7 @@ class Row:
     finished: int
     failed: int
     missing: int
-    pairs: int
+    pairs: tuple[str, ...]
     final: Estimate | None
     mean: float | None
     median: float | None
@@ -100,7 +100,7 @@ def _row(
         finished=len(usable),
         failed=failed,
         missing=len(cells) - len(usable) - failed,
-        pairs=len(scores),
+        pairs=tuple(task.task for task in scores),
         final=estimates_by(backend, scores, [iqm], streams, "final", resamples)[0] if scores else None,
         mean=point(mean, scores) if scores else None,
         median=_median(scores),

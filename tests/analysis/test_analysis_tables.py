@@ -165,6 +165,42 @@ def test_the_headline_claims_nothing_without_intervals(tmp_path):
     assert sentences[1].startswith("With 4 finished seeds of sac there is no interval")
 
 
+def test_over_several_pairs_the_headline_counts_those_that_have_runs(tmp_path):
+    (whole, *_) = tables(tmp_path, two_levels())
+    assert headline(whole)[0].startswith("Over 2 task pairs, ")
+    on_one = replace(whole, rows=tuple(replace(own, pairs=own.pairs[:1]) for own in whole.rows))
+    assert headline(on_one)[0].startswith("Over 1 of 2 task pairs, ")
+
+
+def test_a_method_that_ran_on_other_pairs_is_not_held_against_the_reference(tmp_path):
+    (whole, *_) = tables(tmp_path, two_levels())
+    assert "wholly above lies that of wombet" in headline(whole)[0]
+    for pairs in (row(whole, "wombet").pairs[:1], ("reacher-far", "reacher-moderate")):
+        rows = tuple(replace(own, pairs=pairs) if own.method == "wombet" else own for own in whole.rows)
+        said = " ".join(headline(replace(whole, rows=rows)))
+        assert "wholly above" not in said
+        assert "Not compared, because their finished runs are not on the pairs of sac: wombet." in said
+
+
+def test_without_a_reference_methods_on_other_pairs_are_not_ranked(tmp_path):
+    suite = replace(two_levels(), methods=("wombet", "bc"))
+    (whole, *_) = tables(tmp_path, suite)
+    assert "final scores go from" in headline(whole)[0]
+    rows = tuple(replace(own, pairs=own.pairs[:1]) if own.method == "bc" else own for own in whole.rows)
+    first = headline(replace(whole, rows=rows))[0]
+    assert first.startswith("Over 2 task pairs, final evaluation: the methods have finished runs on different pairs")
+    assert "final scores go" not in first
+
+
+def two_levels():
+    levels = {"wombet": 0.9, "sac": 0.5, "bc": 0.1}
+    return SyntheticSuite(
+        methods=("wombet", "sac", "bc"),
+        levels=("close", "far"),
+        score=lambda method, progress, rng: levels[method] + rng.normal(0, 0.02),
+    )
+
+
 def test_csv_holds_the_numbers_in_full(tmp_path):
     (table,) = tables(tmp_path)
     records = list(csv.DictReader(io.StringIO(csv_text([flat(table, row) for row in table.rows]))))
