@@ -49,7 +49,8 @@ def compare(
     `p` is that of the sign-flip test on independent units, None where so few units cannot reach alpha; `p_holm` is
     adjusted over all comparisons of the same scope. `verdict` is `win` or `loss` of a (p_holm <= alpha), `equivalent`
     (both one-sided tests of `margin`, itself adjusted in the same way, reject), `tie` (neither), or `too few seeds`.
-    `detectable` is the smallest true difference that such a test finds with a power of 0.8. Raises InputError for a
+    `detectable` is the smallest true difference that such a test finds with a power of 0.8. b against a is a against b
+    mirrored, with the same resamples. Raises InputError for a
     method that the suite does not have, or a margin or alpha out of range.
     """
     chosen = check_methods(results, methods)
@@ -65,7 +66,7 @@ def compare(
                 continue
             for index, a in enumerate(chosen):
                 for b in chosen[index + 1 :]:
-                    streams = Streams(seed, "compare", scope, group, a, b)
+                    streams = Streams(seed, "compare", scope, group, *sorted((a, b)))
                     rows.append(_row(results, (scope, group, a, b), pairs, margin, alpha, streams, resamples))
         if rows:
             tables.append(_judged(pd.DataFrame(rows, columns=COLUMNS), alpha))

@@ -19,9 +19,9 @@ from wombet.files import write_atomically
 
 FIGURE = "figure.svg"
 BEGIN, END = "<!-- wombet results: {} -->", "<!-- wombet results: end -->"
-BY_HAND = "by hand"
-"""In place of a suite's name: the block was written by a person, because nothing is published yet."""
-_BLOCK = re.compile(r"<!-- wombet results: (?!end)([^\n]+?) -->\n.*?<!-- wombet results: end -->", re.DOTALL)
+_BLOCK = re.compile(
+    r"<!-- wombet results: (?!end)(\S+) -->\n(?:(?!<!-- wombet results: ).)*<!-- wombet results: end -->", re.S
+)
 _STATES = {"todo": "not run", "running": "unfinished", "interrupted": "unfinished", "done": "unusable"}
 _FORMS = {
     "curves": "score over target steps, interquartile means with 95 % intervals",
@@ -80,25 +80,37 @@ def readme_block(published: Path, root: Path) -> str:
     return "\n".join(lines)
 
 
-def current_block(readme: Path) -> tuple[str, str]:
-    """Return the name that a README's block bears, and the block with its marks.
+def readme_blocks(readme: Path) -> dict[str, str]:
+    """Return the blocks of a README, with their marks, by the suite that each names.
 
-    Raises InputError if the README has no such block, or more than one.
+    Raises InputError if there is no such file, or it has two blocks of one suite.
     """
     if not readme.is_file():
         raise InputError(f"there is no file {readme}")
-    found = list(_BLOCK.finditer(readme.read_text(encoding="utf-8")))
-    if len(found) != 1:
-        raise InputError(f"{readme} has {len(found)} blocks between {BEGIN.format('NAME')} and {END}; it needs one")
-    return found[0].group(1), found[0].group(0)
+    blocks: dict[str, str] = {}
+    for found in _BLOCK.finditer(readme.read_text(encoding="utf-8")):
+        if found.group(1) in blocks:
+            raise InputError(f"{readme} has two blocks of suite {found.group(1)}; it can have one of each")
+        blocks[found.group(1)] = found.group(0)
+    return blocks
+
+
+def readme_block_of(readme: Path, suite: str) -> str:
+    """Return the block that a README has for a suite, with its marks; raises InputError if it has none."""
+    blocks = readme_blocks(readme)
+    if suite not in blocks:
+        has = f"; it has blocks of {', '.join(blocks)}" if blocks else ""
+        marks = f"{BEGIN.format(suite)} and, on a line below it, {END}"
+        raise InputError(f"{readme} has no block of suite {suite}{has}; write {marks} where its table belongs")
+    return blocks[suite]
 
 
 def rewrite_readme(readme: Path, published: Path) -> bool:
-    """Put a published suite's table and figure between the marks of a README; return whether that changed it.
+    """Put a published suite's table and figure between its marks in a README; return whether that changed it.
 
-    Raises InputError if the README has not one pair of marks.
+    Raises InputError if the README has no marks of this suite.
     """
-    _, before = current_block(readme)
+    before = readme_block_of(readme, str(read_index(published)["suite"]))
     block = readme_block(published, readme.parent)
     if block != before:
         write_atomically(readme, readme.read_text(encoding="utf-8").replace(before, block))

@@ -14,7 +14,9 @@ def publish_command(
     to: Annotated[Path, typer.Option("--to", help="Folder in which the suite's folder is made.")] = Path("results"),
     readme: Annotated[
         Path | None,
-        typer.Option("--readme", metavar="FILE", help="Also put the main table and figure between this file's marks."),
+        typer.Option(
+            "--readme", metavar="FILE", help="Also put table and figure between the suite's marks in this file."
+        ),
     ] = None,
     json: JsonOption = False,
     set_: SetOption = None,
@@ -30,13 +32,14 @@ def publish_command(
     set_threads(1)
     keep_freed_memory()
     from analysis.publication import publish
-    from analysis.readme import current_block, rewrite_readme
+    from analysis.readme import readme_block_of, rewrite_readme
     from suites.commands.options import manifest_name, print_json
     from suites.store import Store
 
+    chosen = manifest_name(suite, set_)
     if readme is not None:
-        current_block(readme)
-    made = publish(Store(store), manifest_name(suite, set_), to)
+        readme_block_of(readme, chosen)
+    made = publish(Store(store), chosen, to)
     changed = readme is not None and rewrite_readme(readme, made.folder)
     if json:
         told = {"folder": str(made.folder), "index": made.index, "missing": made.missing, "bytes": made.sizes}

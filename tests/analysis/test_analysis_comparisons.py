@@ -57,6 +57,16 @@ def test_order_of_the_methods_turns_the_verdict(tmp_path):
     assert cell(compare(results, ["sac", "wombet"], resamples=1000), "pair", "sac", "wombet")["verdict"] == "loss"
 
 
+def test_a_comparison_read_backwards_is_the_same_mirrored(tmp_path):
+    results = results_of(tmp_path, suite(score=level_score(0.2)))
+    forwards, backwards = (
+        cell(compare(results, names, resamples=1000), "pair", *names)
+        for names in (["wombet", "sac"], ["sac", "wombet"])
+    )
+    mirrored = [-backwards["difference"], -backwards["high"], -backwards["low"]]
+    assert [forwards["difference"], forwards["low"], forwards["high"]] == pytest.approx(mirrored)
+
+
 def test_noise_makes_a_tie_and_says_what_could_have_been_seen(tmp_path):
     row = cell(compare(results_of(tmp_path, suite(score=level_score(0.2))), resamples=1000), "pair", "rlpd", "sac")
     assert row["verdict"] == "tie"

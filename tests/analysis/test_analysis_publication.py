@@ -11,7 +11,7 @@ from analysis import publication
 from analysis.commands.publish import publish_command
 from analysis.load import load_suite
 from analysis.publication import publish
-from analysis.readme import BEGIN, BY_HAND, END, current_block, missing_cells, readme_block, rewrite_readme
+from analysis.readme import BEGIN, END, missing_cells, readme_block, readme_blocks, rewrite_readme
 from analysis.report import build_report
 from analysis.rerun import compare_command, rerun_command, rerun_frame
 from suites.archive import ARCHIVE, INDEX, unpack
@@ -142,31 +142,34 @@ def readme(folder: Path, *blocks: str) -> Path:
     return path
 
 
-def block(name: str = BY_HAND, text: str = "old") -> str:
+def block(name: str, text: str = "old") -> str:
     return f"{BEGIN.format(name)}\n{text}\n{END}"
 
 
-def test_a_block_of_a_readme_is_replaced_and_nothing_else(whole):
-    path, published = readme(whole, block()), whole / "results" / WHOLE.name
-    assert current_block(path) == (BY_HAND, block())
+def test_a_suites_block_of_a_readme_is_replaced_and_nothing_else(whole):
+    other = block("another-suite", "kept")
+    path, published = readme(whole, block(WHOLE.name), other), whole / "results" / WHOLE.name
     assert rewrite_readme(path, published)
     text = path.read_text()
     assert text.startswith(f"# Before\n{BEGIN.format(WHOLE.name)}\n")
-    assert text.endswith(f"{END}\nafter\n")
+    assert text.endswith(f"{END}\n{other}\nafter\n")
     assert "old" not in text
     assert "| wombet | 10/10 | 0 |" in text
-    assert current_block(path) == (WHOLE.name, readme_block(published, whole))
+    assert readme_blocks(path) == {WHOLE.name: readme_block(published, whole), "another-suite": other}
     for target in re.findall(r"\]\(([^)]+)\)", text):
         assert (whole / target).is_file()
     assert not rewrite_readme(path, published)
     path.write_text(path.read_text().replace("10/10", "9/10", 1))
-    assert current_block(path)[1] != readme_block(published, whole)
+    assert readme_blocks(path)[WHOLE.name] != readme_block(published, whole)
 
 
-@pytest.mark.parametrize(("blocks", "number"), [((), 0), ((block(), block()), 2), ((BEGIN.format("x"),), 0)])
-def test_a_readme_needs_one_block(tmp_path, blocks, number):
-    with pytest.raises(InputError, match=f"has {number} blocks between"):
-        current_block(readme(tmp_path, *blocks))
+def test_a_block_without_an_end_is_none_and_does_not_swallow_the_next(tmp_path):
+    assert readme_blocks(readme(tmp_path, BEGIN.format("x"), block("y"))) == {"y": block("y")}
+
+
+def test_a_readme_has_one_block_of_a_suite(tmp_path):
+    with pytest.raises(InputError, match="has two blocks of suite x"):
+        readme_blocks(readme(tmp_path, block("x"), block("x")))
 
 
 def test_a_suite_without_a_finished_run_can_be_published(tmp_path):
@@ -188,7 +191,7 @@ def run_publish(*arguments: object):
 
 def test_the_verb_tells_sizes_and_holes_and_writes_the_readme(holey, tmp_path):
     root, _ = holey
-    path = readme(tmp_path, block())
+    path = readme(tmp_path, block("reacher-smoke"))
     asked = ("reacher-smoke", "--store", root / "store", "--to", tmp_path / "results")
     result = run_publish(*asked, "--readme", path)
     assert result.exit_code == 0, result.exception
@@ -196,7 +199,7 @@ def test_the_verb_tells_sizes_and_holes_and_writes_the_readme(holey, tmp_path):
     assert f"{ARCHIVE}: {size:,} bytes" in result.stdout
     assert "missing: reacher-close, sac: seed 0 failed" in result.stdout
     assert "its block was written" in result.stdout
-    assert current_block(path)[0] == "reacher-smoke"
+    assert "| wombet |" in readme_blocks(path)["reacher-smoke"]
     told = json.loads(run_publish(*asked, "--json").stdout)
     assert told["missing"] == ["reacher-close, sac: seed 0 failed", "reacher-close, bc: seeds 3 and 4 not run"]
     assert told["readme_changed"] is False
@@ -207,7 +210,10 @@ def test_the_verb_tells_sizes_and_holes_and_writes_the_readme(holey, tmp_path):
     [
         (("nothing",), "has no suite 'nothing'"),
         (("reacher-smoke", "--readme", "NOWHERE"), "there is no file"),
-        (("reacher-smoke", "--readme", "WITHOUT"), "has 0 blocks"),
+        (
+            ("reacher-smoke", "--readme", "WITHOUT"),
+            "has no block of suite reacher-smoke; it has blocks of another; write",
+        ),
         (("reacher-smoke", "--to", "MINE"), "holds something else than published results"),
     ],
 )
@@ -215,7 +221,11 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(holey, tmp_path, argum
     root, _ = holey
     (tmp_path / "mine" / "reacher-smoke").mkdir(parents=True)
     (tmp_path / "mine" / "reacher-smoke" / "thesis.txt").write_text("precious")
-    places = {"NOWHERE": tmp_path / "nowhere.md", "WITHOUT": readme(tmp_path), "MINE": tmp_path / "mine"}
+    places = {
+        "NOWHERE": tmp_path / "nowhere.md",
+        "WITHOUT": readme(tmp_path, block("another")),
+        "MINE": tmp_path / "mine",
+    }
     before = contents(tmp_path)
     arguments = [str(places.get(argument, argument)) for argument in arguments]
     to = () if "--to" in arguments else ("--to", tmp_path / "results")
