@@ -37,11 +37,13 @@ Part = Literal["results", "costs"]
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, its explanation for the reader, and which of the two printed tables holds it (None: both)."""
+    """A heading, its explanation for the reader, which of the two printed tables holds it (None: both), and whether
+    it is among those that are seen first."""
 
     heading: str
     meaning: str
     part: Part | None
+    first: bool
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -83,21 +85,22 @@ def columns(table: Table) -> list[Column]:
     """Return the columns of a table, in the order of `cells`."""
     reference = table.reference or "reference"
     steps = NOTHING if table.equal_steps is None else f"{table.equal_steps:,}"
+    unequal = len({row.target_steps for row in table.rows if row.target_steps}) > 1
     return [
-        Column("method", "the row's name in the suite", None),
-        Column("seeds", "finished runs, of those planned", "results"),
-        Column("failed", "runs that failed or whose records are unusable", "results"),
-        Column(_final_heading(table), "the primary metric: summary of the final scores and its interval", "results"),
-        Column("coverage", "how often a nominal 95 % interval from so few seeds holds the true value", "results"),
-        Column(f"P(> {reference})", f"probability that a run ends above a run of {reference}", "results"),
-        Column("mean", "mean of the final scores", "results"),
-        Column("median", "median of the final scores; over several pairs, median of the pairs' means", "results"),
-        Column("gap", "optimality gap: mean shortfall of the final scores from 1", "results"),
-        Column(f"at {steps} steps", "the same summary at the same number of target steps for every method", "costs"),
-        Column("return", "mean return of the final evaluation", "costs"),
-        Column("source steps", "steps in the source task per run, those of the shared dataset included", "costs"),
-        Column("target steps", "steps in the target task per run", "costs"),
-        Column("CPU-s", "CPU seconds per run, without the making of the shared dataset", "costs"),
+        Column("method", "the row's name in the suite", None, True),
+        Column("seeds", "finished runs, of those planned", "results", True),
+        Column("failed", "runs that failed or whose records are unusable", "results", True),
+        Column(_final_heading(table), "the primary metric: summary of final scores, and its interval", "results", True),
+        Column("coverage", "how often a nominal 95 % interval from so few seeds holds the true value", "results", True),
+        Column(f"P(> {reference})", f"probability that a run ends above a run of {reference}", "results", True),
+        Column("mean", "mean of the final scores", "results", False),
+        Column("median", "median of the final scores; over several pairs, of the pairs' means", "results", False),
+        Column("gap", "optimality gap: mean shortfall of the final scores from 1", "results", False),
+        Column(f"at {steps} steps", "the same summary at one number of target steps for all", "costs", unequal),
+        Column("return", "mean return of the final evaluation", "costs", False),
+        Column("source steps", "steps in the source task per run, the shared dataset's included", "costs", unequal),
+        Column("target steps", "steps in the target task per run", "costs", unequal),
+        Column("CPU-s", "CPU seconds per run, without the making of the shared dataset", "costs", False),
     ]
 
 
@@ -132,19 +135,21 @@ def cells(table: Table, row: Row) -> list[str]:
 
 def part(table: Table, name: Part) -> tuple[list[Column], list[list[str]]]:
     """Return the columns of one part of a table and its lines of cells; columns with nothing in them are left out."""
-    lines = [cells(table, row) for row in table.rows]
-    kept = [
-        index
-        for index, column in enumerate(columns(table))
-        if column.part in (None, name) and (column.part is None or any(line[index] != NOTHING for line in lines))
-    ]
-    return [columns(table)[index] for index in kept], [[line[index] for index in kept] for line in lines]
+    return _chosen(table, [column.part in (None, name) for column in columns(table)])
 
 
 def main_part(table: Table) -> tuple[list[Column], list[list[str]]]:
-    """Return the columns of a table that are seen first, where there is little room, and its lines of cells."""
-    heads, lines = part(table, "results")
-    kept = [index for index, column in enumerate(heads) if column.heading not in ("mean", "median", "gap")]
+    """Return the columns of a table that are seen first, where there is little room, and its lines of cells.
+
+    Scores at the same number of target steps, and these numbers, are among them where methods took different ones.
+    """
+    return _chosen(table, [column.first for column in columns(table)])
+
+
+def _chosen(table: Table, wanted: list[bool]) -> tuple[list[Column], list[list[str]]]:
+    heads, lines = columns(table), [cells(table, row) for row in table.rows]
+    filled = [heads[index].part is None or any(line[index] != NOTHING for line in lines) for index in range(len(heads))]
+    kept = [index for index in range(len(heads)) if wanted[index] and filled[index]]
     return [heads[index] for index in kept], [[line[index] for index in kept] for line in lines]
 
 

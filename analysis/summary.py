@@ -8,7 +8,7 @@ from analysis.anchors import FROM_SCRATCH
 from analysis.bootstrap import Estimate
 from analysis.findings import Finding
 from analysis.frames import interval_text, text_of
-from analysis.render import interval, number
+from analysis.render import count, interval, number
 from analysis.tables import Row, Table
 
 _MOST_INTERVALS_NAMED = 6
@@ -120,7 +120,18 @@ def _against(where: str, reference: Row, others: list[Row]) -> list[str]:
             f"Not compared, because their finished runs are not on the pairs of {reference.method}: "
             f"{join([row.method for row in groups['elsewhere']])}."
         )
+    rest += _unequal_steps([reference, *others])
     return [first, *([" ".join(rest)] if rest else [])]
+
+
+def _unequal_steps(rows: list[Row]) -> list[str]:
+    """A sentence on who took how many target steps, where those who took any did not all take as many."""
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        if row.target_steps:
+            methods.setdefault(count(row.target_steps), []).append(row.method)
+    told = "; ".join(f"{steps} by {join(names)}" for steps, names in methods.items())
+    return [f"Target steps differ: {told}."] if len(methods) > 1 else []
 
 
 def _side(ours: Estimate | None, theirs: Estimate | None) -> str:

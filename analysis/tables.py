@@ -66,7 +66,7 @@ def suite_tables(results: SuiteResults, seed: int, resamples: int, backend: Back
 
 def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int, backend: Backend) -> Table:
     single = pairs[0] if len(pairs) == 1 else None
-    steps = common_target_steps(results, single) if single else None
+    steps = _shared_target_steps(results, pairs)
     reference = REFERENCE if REFERENCE in results.methods else None
     rows = []
     for method in results.methods:
@@ -74,6 +74,12 @@ def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int, b
         rows.append(_row(results, pairs, method, steps, reference, streams, resamples, backend))
     title = single or f"All task pairs ({len(pairs)})"
     return Table(title, single, len(pairs), steps, reference, tuple(rows))
+
+
+def _shared_target_steps(results: SuiteResults, pairs: list[str]) -> int | None:
+    """The number of target steps at which every online method was evaluated, if the pairs have one and the same."""
+    found = {common_target_steps(results, pair) for pair in pairs} - {None}
+    return found.pop() if len(found) == 1 else None
 
 
 def _row(
@@ -131,8 +137,9 @@ def _at_equal_steps(
 ) -> Estimate | None:
     if steps is None:
         return None
-    scores = task_scores(pairs[0], at_target_steps(results.history(pairs[0], method), steps))
-    return estimate([scores], iqm, streams.numpy("equal steps"), resamples) if scores else None
+    histories = [(pair, at_target_steps(results.history(pair, method), steps)) for pair in pairs]
+    scores = [found for found in (task_scores(pair, history) for pair, history in histories) if found is not None]
+    return estimate(scores, iqm, streams.numpy("equal steps"), resamples) if scores else None
 
 
 def _improvement(

@@ -28,7 +28,8 @@ WITH_DATASET = frozenset({"wombet", "rlpd", "bc"})
 class SyntheticSuite:
     """What to write: every method runs on every pair with every seed, unless listed under a trouble.
 
-    `level_score`, if given, is the score of all evaluations of a run by its method, level and seed.
+    A method that is `short` takes the steps of the first half of the evaluations only. `level_score`, if given, is the
+    score of all evaluations of a run by its method, level and seed.
     """
 
     name: str = "reacher-smoke"
@@ -43,6 +44,7 @@ class SyntheticSuite:
     target_steps: int = 3000
     count: int = 6
     todo: set[tuple[str, int]] = field(default_factory=set)
+    short: tuple[str, ...] = ()
     failed: set[tuple[str, int]] = field(default_factory=set)
     running: set[tuple[str, int]] = field(default_factory=set)
     score: Callable[[str, float, np.random.Generator], float] | None = None
@@ -106,8 +108,12 @@ def _pair(suite: SyntheticSuite, level: str) -> dict[str, Any]:
 
 
 def _budgets(suite: SyntheticSuite, method: str) -> dict[str, int]:
-    steps = 0 if method in OFFLINE else suite.target_steps
-    return {"target_steps": steps, "offline_updates": 500, "source_steps": 0}
+    return {"target_steps": _grid(suite, method)[-1], "offline_updates": 500, "source_steps": 0}
+
+
+def _grid(suite: SyntheticSuite, method: str) -> list[int]:
+    grid: list[int] = np.linspace(0, suite.target_steps, suite.count, dtype=int).tolist()
+    return [0] if method in OFFLINE else grid[: suite.count // 2] if method in suite.short else grid
 
 
 def _write_run(root: Path, suite: SyntheticSuite, pair: dict[str, Any], method: str, seed: int) -> dict[str, Any]:
@@ -175,9 +181,8 @@ def _evaluations(
     entropy = int(sha256(f"{pair['id']}/{method}/{seed}")[:8], 16)
     rng = np.random.default_rng(entropy)
     score = suite.score or learning_score
-    grid = [0] if method in OFFLINE else np.linspace(0, suite.target_steps, suite.count, dtype=int).tolist()
     luck = rng.normal(0, 0.04)
-    for number, steps in enumerate(grid):
+    for number, steps in enumerate(_grid(suite, method)):
         value = score(method, steps / suite.target_steps, rng) + (luck if suite.score is None else 0.0)
         if suite.level_score is not None:
             value = suite.level_score(method, pair["level"], seed)

@@ -12,7 +12,7 @@ from synthetic import SyntheticSuite, run_folders, write_store
 
 from analysis.curves import common_target_steps, learning_curves
 from analysis.load import load_suite
-from analysis.render import csv_text, flat, number
+from analysis.render import csv_text, flat, main_part, number
 from analysis.summary import headline
 from analysis.tables import suite_tables
 from analysis.views import Anchors, latex, markdown, table_view
@@ -33,10 +33,10 @@ def row(table, method: str):
     return next(row for row in table.rows if row.method == method)
 
 
-def stored_scores(root, method: str, line: int) -> np.ndarray:
+def stored_scores(root, method: str, line: int, pair: str = PAIR) -> np.ndarray:
     """Scores of one evaluation of every seed, read from the files without the code under test."""
     scores = []
-    for folder in run_folders(root, PAIR, method):
+    for folder in run_folders(root, pair, method):
         record = json.loads((folder / "evals.jsonl").read_text().splitlines()[line])
         scores.append(np.mean(record["returns"]) / 50)
     return np.array(scores)
@@ -83,20 +83,36 @@ def test_several_pairs_have_a_table_over_all_of_them_first(tmp_path):
 
 
 def test_scores_at_equal_target_steps_use_the_smallest_budget(tmp_path):
-    write_store(tmp_path)
-    for folder in run_folders(tmp_path, PAIR, "rlpd"):
-        lines = (folder / "evals.jsonl").read_text().splitlines(keepends=True)[:3]
-        (folder / "evals.jsonl").write_text("".join(lines))
-        done = json.loads((folder / "done.json").read_text())
-        from wombet.files import sha256
-
-        (folder / "done.json").write_text(json.dumps(done | {"evals_sha256": sha256("".join(lines))}))
-    results = load_suite(Store(tmp_path), "reacher-smoke")
+    results = load(tmp_path, SyntheticSuite(short=("rlpd",)))
     assert common_target_steps(results, PAIR) == 1200
     (table,) = suite_tables(results, seed=0, resamples=1000)
     expected = scipy.stats.trim_mean(stored_scores(tmp_path, "wombet", 2), 0.25)
     assert row(table, "wombet").at_equal_steps.value == pytest.approx(expected, abs=1e-12)
     assert row(table, "bc").at_equal_steps.value == pytest.approx(row(table, "bc").final.value)
+
+
+def test_scores_at_equal_target_steps_are_also_summarised_over_all_pairs(tmp_path):
+    overall, *pairs = tables(tmp_path, SyntheticSuite(short=("rlpd",), levels=("close", "far"), seeds=4))
+    scores = [stored_scores(tmp_path, "wombet", 2, table.pair) for table in pairs]
+    assert overall.equal_steps == 1200
+    expected = scipy.stats.trim_mean(np.concatenate(scores), 0.25)
+    assert row(overall, "wombet").at_equal_steps.value == pytest.approx(expected, abs=1e-12)
+    assert row(overall, "wombet").final.value > row(overall, "wombet").at_equal_steps.value
+
+
+def test_the_columns_seen_first_have_steps_only_where_they_differ(tmp_path):
+    asked = [
+        ({"levels": ("close", "far")}, []),
+        ({"short": ("rlpd",)}, ["at 1,200 steps", "source steps", "target steps"]),
+    ]
+    for changes, expected in asked:
+        table, *_ = tables(tmp_path / str(len(expected)), SyntheticSuite(**changes))
+        heads, lines = main_part(table)
+        assert [head.heading for head in heads if "steps" in head.heading] == expected
+        assert {len(line) for line in lines} == {len(heads)}
+        said = [sentence for sentence in headline(table) if "Target steps differ" in sentence]
+        assert len(said) == bool(expected)
+    assert said[0].endswith("Target steps differ: 3,000 by sac and wombet; 1,200 by rlpd.")
 
 
 def test_curves_are_the_iqm_at_every_evaluation_point(tmp_path):
