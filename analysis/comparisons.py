@@ -50,8 +50,8 @@ def compare(
     adjusted over all comparisons of the same scope. `verdict` is `win` or `loss` of a (p_holm <= alpha), `equivalent`
     (both one-sided tests of `margin`, itself adjusted in the same way, reject), `tie` (neither), or `too few seeds`.
     `detectable` is the smallest true difference that such a test finds with a power of 0.8. b against a is a against b
-    mirrored, with the same resamples. Raises InputError for a
-    method that the suite does not have, or a margin or alpha out of range.
+    mirrored, with the same resamples. Raises InputError for a method that the suite does not have, or a margin or alpha
+    out of range.
     """
     chosen = check_methods(results, methods)
     if not 0 < margin < 1:
