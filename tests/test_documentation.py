@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis.readme import readme_block, readme_blocks
+from benchmarks.published_cost import read_all, table
 from suites.archive import opened
 from suites.integrity import check_store
 
@@ -62,6 +63,11 @@ def test_published_results_are_whole() -> None:
     for index in (ROOT / "results").glob("*/index.json"):
         with opened(index.parent) as store:
             assert check_store(store.root) == [], index.parent
+
+
+def test_the_costs_in_the_results_page_are_those_of_the_published_runs() -> None:
+    """After publishing: `python -m benchmarks.published_cost --page results/README.md`."""
+    assert table(read_all(ROOT / "results")) in (ROOT / "results" / "README.md").read_text()
 
 
 def test_versions_agree() -> None:

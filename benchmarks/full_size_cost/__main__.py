@@ -15,6 +15,7 @@ from baselines.sb3_method import import_sb3
 from benchmarks.full_size_cost import check, keep, table
 from benchmarks.full_size_cost.apart import apart, libraries_mb
 from benchmarks.full_size_cost.predict import Rates, suite_cost
+from benchmarks.page import replaced
 from suites.matrix import build_matrix
 from suites.spec import RunSpec, load_suite, suite_names
 from suites.spending import Spending
@@ -78,7 +79,7 @@ def _tell(matrices: dict[str, list[RunSpec]], rates: Rates, options: argparse.Na
     text = table.markdown(costs)
     print(json.dumps(table.as_json(costs, rates), indent=1) if options.json else text)
     if options.page is not None:
-        write_atomically(options.page, table.replaced(options.page.read_text(encoding="utf-8"), text))
+        write_atomically(options.page, replaced(options.page.read_text(encoding="utf-8"), text))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The prediction as a Markdown table between markers, and as JSON."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,12 +9,12 @@ import torch
 
 from benchmarks.full_size_cost.keep import rates_json
 from benchmarks.full_size_cost.predict import Rates, SuiteCost
+from benchmarks.page import END, block
 from suites.provenance import processor
 
 CORES = (100, 400)
 """For which wall hours are told."""
-BEGIN = "<!-- python -m benchmarks.full_size_cost -->"
-END = "<!-- end -->"
+COMMAND = "python -m benchmarks.full_size_cost"
 TOTAL = "all, each run once"
 HEAD = ("suite", "cells", "datasets", "core-hours per run", "per dataset", "in all",
         *(f"hours on {cores} cores" for cores in CORES), "memory, run", "dataset", "storage")  # fmt: skip
@@ -30,7 +29,7 @@ def markdown(suites: Sequence[SuiteCost]) -> str:
     """Return the table between its markers, and the machine below."""
     lines = [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     lines += [f"| {' | '.join(_cells(suite))} |" for suite in suites]
-    return "\n".join([BEGIN, "", *lines, "", f"Measured on: {machine()}.", "", END])
+    return block(COMMAND, [*lines, "", f"Measured on: {machine()}."])
 
 
 def as_json(suites: Sequence[SuiteCost], rates: Rates) -> dict[str, Any]:
@@ -42,18 +41,10 @@ def as_json(suites: Sequence[SuiteCost], rates: Rates) -> dict[str, Any]:
     }
 
 
-def replaced(text: str, table: str) -> str:
-    """Return a page with the table between its markers replaced; raises ValueError if it has none."""
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not pattern.search(text):
-        raise ValueError(f"the page has no markers {BEGIN} and {END}")
-    return pattern.sub(lambda _: table, text)
-
-
 def counts(text: str) -> dict[str, tuple[int, int]]:
     """Return what a page's table says: cells and datasets of each suite."""
-    block = text[text.index(BEGIN) : text.index(END)]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line[:1] == "|"]
+    made = text.partition(f"<!-- {COMMAND} -->")[2].partition(END)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in made.splitlines() if line[:1] == "|"]
     return {row[0].strip("`"): (_number(row[1]), _number(row[2])) for row in rows[2:]}
 
 

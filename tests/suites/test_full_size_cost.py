@@ -13,8 +13,9 @@ from benchmarks.full_size_cost.apart import apart
 from benchmarks.full_size_cost.generation import GenerationCost, PlanningCost, dataset_seconds, iteration_seconds
 from benchmarks.full_size_cost.methods import MethodCost, key_of, kind_of, measure
 from benchmarks.full_size_cost.predict import Rates, SuiteCost, run_cost, suite_cost
-from benchmarks.full_size_cost.table import BEGIN, END, TOTAL, counts, markdown, replaced
+from benchmarks.full_size_cost.table import COMMAND, TOTAL, counts, markdown
 from benchmarks.offline_update import random_dataset
+from benchmarks.page import END, replaced
 from benchmarks.phase_rates import Watch, measured_problem
 from suites.contract.problem import HORIZON, build
 from suites.datasets import config_of
@@ -216,7 +217,7 @@ def test_work_apart_gives_back_its_result_or_says_why_not() -> None:
 
 def test_a_table_takes_the_place_of_the_one_there_was() -> None:
     cost = SuiteCost("some-suite", 1234, 5, (1.0, 30.0), (2.0, 3.0), 6000.0, 900, 9000, 5e9, 0)
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    page = f"before\n<!-- {COMMAND} -->\nold\n{END}\nafter\n"
     new = replaced(page, markdown([cost]))
     assert "old" not in new
     assert new.startswith("before\n")

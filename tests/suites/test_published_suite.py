@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.page import END
+from benchmarks.published_cost import COMMAND, main, read_all
 from suites.archive import unpack
 from suites.datasets import build_dataset
 from suites.integrity import check_store
@@ -161,3 +163,27 @@ def test_the_printed_commands_run_a_cell_again_and_find_it_identical(
     assert code == 0, out + err
     assert "identical: runs/reacher-close/bc/" in out
     assert out.strip().endswith("1 identical")
+
+
+def test_the_table_of_costs_counts_what_suites_share_once(
+    partly: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(partly / "results" / "smoke", tmp_path / "results" / "smoke")
+    shutil.copytree(partly / "results" / "smoke", tmp_path / "results" / "twin")
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n<!-- {COMMAND} -->\n{END}\nafter\n")
+    assert main([str(tmp_path / "results"), "--page", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert page.read_text() == f"before\n{printed}after\n"
+    attempts = [path for kind in ("runs", "datasets") for path in (partly / "store" / kind).rglob("provenance.json")]
+    cpu_s = sum(attempt["cost"]["cpu_s"] for path in attempts for attempt in json.loads(path.read_text()))
+    (suite, _) = read_all(tmp_path / "results").values()
+    assert sum((*suite.runs.values(), *suite.datasets.values())) == pytest.approx(cpu_s)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line[:1] == "|"]
+    assert [row[1:5] for row in rows[2:]] == [["1", "2", "4", "1"], ["1", "2", "4", "1"], ["", "2", "", "1"]]
+    assert {row[5] for row in rows[2:]} == {f"{cpu_s / 3600:.1f}"}
+
+
+def test_costs_of_a_folder_without_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "holds no published results" in capsys.readouterr().err
