@@ -1,6 +1,5 @@
 """WSRL: pretrain by CQL, drop the data, warm up with the frozen policy, then SAC with many updates per step."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,8 +8,7 @@ import torch
 
 from baselines.api import Capabilities, Phase
 from baselines.conservative import ConservativeLearner
-from baselines.pretrained import LOG_STD, TEMPERATURE, CQLToSAC, CQLToSACConfig
-from wombet.errors import InputError
+from baselines.pretrained import TEMPERATURE, CQLToSAC, CQLToSACConfig
 from wombet.learner import Batch
 from wombet.networks import actor_shapes
 
@@ -23,31 +21,16 @@ class WSRLConfig(CQLToSACConfig):
     target_subset: int = 2
     layer_norm: bool = True
     actor_layer_norm: bool = True  # LayerNorm in the actor's hidden layers
-    head_bound: float = 1e-2  # the last layers of actor and critics begin uniform within this
     utd: int = 4  # online; pretraining makes one critic and one actor update per minibatch
     backup_entropy: bool = False
     max_target_backup: bool = True
     warmup_steps: int = 5000
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.head_bound < math.inf:
-            raise InputError(f"head_bound is {self.head_bound}; it must be above zero, and finite")
-
 
 class WSRLLearner(ConservativeLearner):
-    """The conservative learner with LayerNorm in the actor too, small first outputs, and an actor fed all rows."""
+    """The conservative learner with LayerNorm in the actor too, and an actor fed all rows of an environment step."""
 
     config: WSRLConfig
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # torch's rule, which the core follows, draws within 1 / sqrt(width).
-        scale = self.config.head_bound * math.sqrt(self.config.hidden_width)
-        for stack in (self.actor, self.critics):
-            stack.views["weight3"].mul_(scale)
-            stack.views["bias3"].mul_(scale)
-        self.targets.vector.copy_(self.critics.vector)
 
     def actor_layout(self) -> dict[str, tuple[int, ...]]:
         """Return the named shapes of the actor's parameters."""
@@ -72,9 +55,12 @@ class WSRL(CQLToSAC):
         source="Zhou et al. 2024 (arXiv 2412.07762), with CQL as in its locomotion runs; wombet's learner core",
         deviations=(
             TEMPERATURE,
-            LOG_STD,
+            "log standard deviation by a tanh within [-5, 2] (CleanRL); the release clips the deviation to [1e-5, 10]",
             "the two target critics are two different ones; the release draws them with repetition",
-            "hidden layers begin as torch's Linear does",
+            "pretraining presses down the values of all critics; the release those of two, drawn per update",
+            "layers begin as torch's Linear does; the release's are orthogonal, and the second hidden one is scaled by "
+            "0.01 in front of its LayerNorm",
         ),
+        version=2,
     )
     learner_kind: ClassVar[type[ConservativeLearner]] = WSRLLearner

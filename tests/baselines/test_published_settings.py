@@ -42,7 +42,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "cql-sac": CQL | TWO_CRITICS | {"max_target_backup": False},
     "wsrl": CQL
     | TEN_CRITICS
-    | {"utd": 4, "actor_aggregate": "min", "target_entropy_scale": 1.0, "actor_layer_norm": True, "head_bound": 1e-2}
+    | {"utd": 4, "actor_aggregate": "min", "target_entropy_scale": 1.0, "actor_layer_norm": True}
     | {"backup_entropy": False, "max_target_backup": True, "warmup_steps": 5000},
     "off2on": CQL
     | TWO_CRITICS
