@@ -1,5 +1,6 @@
 """A seeded, vectorised, stratified percentile bootstrap, and what its intervals are worth with few seeds."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,11 +76,17 @@ def resample(scores: Scores, rng: np.random.Generator, resamples: int) -> Array:
     Runs of one task are drawn with replacement; where runs share a dataset, datasets are drawn first and then as many
     runs of each as it was drawn times it has. Tasks fed by the same datasets share the draw of datasets.
     """
-    if all(task.n_datasets == task.values.size > 1 for task in scores):
+    counted = Counter(name for task in scores for name in set(task.datasets) if name is not None)
+    common = {name for name, tasks in counted.items() if tasks > 1}
+    alone = [task.n_datasets == task.values.size and common.isdisjoint(task.datasets) for task in scores]
+    if all(alone) and min(task.values.size for task in scores) > 1:
         return _resample_alone([task.values.size for task in scores], rng, resamples)
     shared: dict[tuple[str, ...], NDArray[np.int64]] = {}
-    drawn = np.concatenate([_resample_task(task, rng, resamples, shared) for task in scores], axis=1)
-    return drawn.astype(np.float64)
+    drawn = [
+        _drawn_alone(task.values.size, rng, resamples).T if own else _resample_task(task, rng, resamples, shared)
+        for task, own in zip(scores, alone, strict=True)
+    ]
+    return np.concatenate(drawn, axis=1).astype(np.float64)
 
 
 def _resample_alone(sizes: Sequence[int], rng: np.random.Generator, resamples: int) -> Array:
@@ -105,8 +112,6 @@ def _resample_task(
     task: TaskScores, rng: np.random.Generator, resamples: int, shared: dict[tuple[str, ...], NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     size = task.values.size
-    if task.n_datasets == size:
-        return _drawn_alone(size, rng, resamples).T
     names = [name if name is not None else f"\0{index}" for index, name in enumerate(task.datasets)]
     clusters = tuple(sorted(set(names)))
     if clusters not in shared:

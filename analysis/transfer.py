@@ -74,9 +74,10 @@ def transfer_table(
     Figures: `jump-start` (score at 0 target steps above the reference's, paired by seed), `dip` (deepest fall below the
     score at 0 steps), `dip, share of the anchor` (the same over the way from the pair's low anchor to its high one),
     `steps to recover` (from 0 until that score is reached again after the dip, 0 without one), `steps to N %` (of the
-    way from the low anchor to the high one), `area ratio` (mean score above the random policy over the common steps,
-    relative to the reference's), `final gain`, `negative transfer` (share of seeds that end below the reference, ties
-    half) and `regret` (mean shortfall from 1 over the evaluations of the online phase).
+    way from the low anchor to the high one), `area ratio` (mean score above the random policy up to the last step at
+    which both were evaluated, relative to the reference's), `final gain`, `negative transfer` (share of seeds that end
+    below the reference, ties half) and `regret` (mean shortfall from 1 over the evaluations of the online phase). A
+    note says where ends are compared after different numbers of target steps, and where an area ends before them.
     Raises InputError if the suite has no such reference.
     """
     if reference not in results.methods:
@@ -135,13 +136,18 @@ def _against(
         _mean("final gain", "score", final - base, ours, streams, resamples),
         _mean("negative transfer", "share", (final < base) + 0.5 * (final == base), ours, streams, resamples),
     ]
+    if ours.budget != theirs.budget:
+        rows = [row | {"note": f"after {ours.budget:,} target steps, against {theirs.budget:,}"} for row in rows]
     if ours.steps[0] == 0 and theirs.steps[0] == 0:
         jump = ours.scores[:, 0] - theirs.scores[:, 0]
         rows.insert(0, _mean("jump-start", "score", jump, ours, streams, resamples))
-    steps = min(ours.budget, theirs.budget)
+    steps = int(np.intersect1d(ours.steps, theirs.steps).max(initial=0))
     if steps > 0 and pair in results.anchors:
         low = results.anchors[pair].score_at(0.0)
-        rows.append(_ratio(area(ours.up_to(steps)) - low, area(theirs.up_to(steps)) - low, ours, streams, resamples))
+        row = _ratio(area(ours.up_to(steps)) - low, area(theirs.up_to(steps)) - low, ours, streams, resamples)
+        if steps < max(ours.budget, theirs.budget) and "note" not in row:
+            row["note"] = f"over the first {steps:,} target steps"
+        rows.append(row)
     return rows
 
 

@@ -37,7 +37,7 @@ def build_program() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the program; exit codes: 0 all well, 1 some runs failed, 2 the input is wrong."""
+    """Run the program; exit codes: 0 all well, 1 some runs failed or are not done, 2 the input is wrong."""
     try:
         build_program()()
     except InputError as error:

@@ -18,6 +18,7 @@ from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store
 from suites.worker import StopRequest
 from wombet.errors import InputError
+from wombet.files import pretty_json, write_once
 from wombet.process import devices_of
 
 EXECUTORS = ("inline", "local", "slurm")
@@ -83,7 +84,7 @@ def dispatch(
 
     A job that fails costs the others nothing, but runs whose dataset failed are reported as blocked. SIGINT, SIGTERM,
     SIGUSR1 and SIGUSR2 make every job save itself and stop. With device "cuda" jobs take the GPUs in turn. Local
-    workers are killed when a job takes longer than `cell_seconds`, and nothing more is begun after `max_failures`
+    workers are killed when a run takes longer than `cell_seconds`, and nothing more is begun after `max_failures`
     failures. Raises InputError, before any work, for an unknown executor (and for slurm, which does not wait), for more
     workers than cores, for a store that cannot be written, for a recipe that fits no task or config, and for an
     imported dataset that is not there.
@@ -136,6 +137,8 @@ class _Plan:
         self, runs: Sequence[RunSpec], recipes: Sequence[DatasetRecipe], store: Store, options: dict[str, Any]
     ) -> None:
         self.summary, self.store = Summary(), store
+        # Two rows of a suite may come down to the same run.
+        runs = list({run.folder: run for run in runs}.values())
         open_runs = [run for run in runs if not is_finished(store.run_folder(run.folder))]
         wanted = {recipe.id: recipe for recipe in recipes}
         wanted |= {recipe.id: recipe for run in open_runs for recipe in run.recipes}
@@ -171,6 +174,8 @@ class _Plan:
             if ending == "failed":
                 self.summary.failures.append((ended.label, result.message))
             elif ending == "blocked":
+                # So that the run is known when its dataset is tried again.
+                write_once(ended.folder / "spec.json", pretty_json(ended.task["content"]))
                 self.summary.blocked.append((ended.label, result.message))
         return endings
 

@@ -104,21 +104,22 @@ class InlineExecutor:
 class LocalExecutor:
     """Worker processes with one thread each; one that dies costs its own job alone and is replaced."""
 
-    def __init__(self, workers: int, job_seconds: float | None = None) -> None:
-        """Start `workers` processes; one whose job takes longer than `job_seconds` is killed."""
+    def __init__(self, workers: int, run_seconds: float | None = None) -> None:
+        """Start `workers` processes; one whose run takes longer than `run_seconds` is killed, datasets take theirs."""
         from pebble import ProcessPool
 
         # A forked child would inherit the threads and locks of this process.
         context = multiprocessing.get_context("spawn")
         self.slots = workers
-        self._job_seconds = job_seconds
+        self._run_seconds = run_seconds
         self._stop = context.Event()
         self._pool = ProcessPool(workers, initializer=initialise, initargs=(self._stop,), context=context)
         self._running: dict[concurrent.futures.Future[Outcome], Job] = {}
 
     def start(self, job: Job) -> None:
         """Hand the job to a worker."""
-        self._running[self._pool.schedule(work, args=(job.task,), timeout=self._job_seconds)] = job
+        timeout = self._run_seconds if job.kind == "run" else None
+        self._running[self._pool.schedule(work, args=(job.task,), timeout=timeout)] = job
 
     def wait(self, seconds: float, on_progress: OnProgress) -> list[tuple[Job, Outcome]]:
         """Return the jobs that ended, and tell of the others from their heartbeats."""
@@ -130,7 +131,7 @@ class LocalExecutor:
             progress = progress_of(read_json(job.folder / "status.json") or {})
             if progress is not None:
                 on_progress(job, progress)
-        return [(self._running.pop(future), _outcome(future, self._job_seconds)) for future in done]
+        return [(self._running.pop(future), _outcome(future, self._run_seconds)) for future in done]
 
     def stop(self) -> None:
         """Set the event that all workers ask in every tick."""
@@ -145,7 +146,7 @@ class LocalExecutor:
         self._pool.join()
 
 
-def _outcome(future: "concurrent.futures.Future[Outcome]", job_seconds: float | None) -> Outcome:
+def _outcome(future: "concurrent.futures.Future[Outcome]", run_seconds: float | None) -> Outcome:
     from pebble import ProcessExpired
 
     try:
@@ -153,7 +154,7 @@ def _outcome(future: "concurrent.futures.Future[Outcome]", job_seconds: float | 
     except ProcessExpired as error:
         return Outcome("lost", f"the worker process died ({_cause(error.exitcode)})")
     except TimeoutError:
-        return Outcome("lost", f"it took longer than its limit of {(job_seconds or 0) / 60:g} minutes")
+        return Outcome("lost", f"it took longer than its limit of {(run_seconds or 0) / 60:g} minutes")
     except concurrent.futures.CancelledError:
         return Outcome("preempted", "it was cancelled before it began")
     except Exception as error:

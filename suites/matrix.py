@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,7 @@ def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
     for pair in suite.pairs:
         first = [_first_run(suite, pair, name, configs[name]) for name in suite.methods]
         runs += [_of_seed(run, seed, suite.n_datasets) for seed in range(suite.seeds) for run in first]
+    _check_pairs(suite)
     return Matrix(suite, overrides, runs)
 
 
@@ -153,6 +155,16 @@ def _check_shared(suite: Suite) -> None:
     for key in suite.shared:
         if key not in known:
             raise InputError(f"suite {suite.name}: no method has the shared field {key!r}{nearest(key, known)}")
+
+
+def _check_pairs(suite: Suite) -> None:
+    ids = Counter(_pair(entry).id for entry in suite.pairs)
+    for pair, count in ids.items():
+        if count > 1:
+            raise InputError(
+                f"suite {suite.name} has the task pair {pair} {count} times, and results are kept by that name; leave "
+                "the others out, give other data to a variant, and another horizon to a suite of its own"
+            )
 
 
 def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any]) -> RunSpec:

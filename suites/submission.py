@@ -20,7 +20,7 @@ from suites.slurm import array_limit
 from suites.spec import DatasetRecipe, RunSpec
 from suites.store import Store, claim
 from wombet.errors import InputError
-from wombet.files import pretty_json, write_atomically
+from wombet.files import pretty_json, write_atomically, write_once
 
 KEEPER_MINUTES = 15
 TURN_SECONDS = 120.0
@@ -67,6 +67,7 @@ def submit(
     `memory` overrides the profile's GB by folder. What is queued is written to `suites/<suite>-jobs/` job by job.
     Raises InputError if Slurm is not there or refuses, and if other processes submit to the store for two minutes.
     """
+    runs = list({run.folder: run for run in runs}.values())
     with turn(store):
         needed = {recipe.id: recipe for run in runs for recipe in run.recipes} | {each.id: each for each in recipes}
         live = live_jobs(store, [*(run.folder for run in runs), *map(dataset_folder, needed)])
@@ -157,7 +158,7 @@ class _Queue:
         """Queue the building of a dataset; returns the job's id."""
         folder = dataset_folder(recipe.id)
         if not has_rows(self.store, recipe):
-            _write_once(self.store.root / folder / "recipe.json", pretty_json(asdict(recipe)))
+            write_once(self.store.root / folder / "recipe.json", pretty_json(asdict(recipe)))
         (job,) = self._send([(folder,)], self._memory([folder]), None)
         return job
 
@@ -166,7 +167,7 @@ class _Queue:
         by_memory: dict[float, list[tuple[str, ...]]] = {}
         for some in packs:
             for run in some:
-                _write_once(self.store.run_folder(run.folder) / "spec.json", pretty_json(run.to_json()))
+                write_once(self.store.run_folder(run.folder) / "spec.json", pretty_json(run.to_json()))
             folders = tuple(run.folder for run in some)
             by_memory.setdefault(self._memory(folders), []).append(folders)
         limit = self.site.max_array or array_limit()
@@ -244,8 +245,3 @@ def _sbatch(calls: Sequence[Callable[[], Any]], logs: Path, parameters: Mapping[
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _write_once(path: Path, text: str) -> None:
-    if not path.exists():
-        write_atomically(path, text)

@@ -46,6 +46,12 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     sync_folder(path.parent)
 
 
+def write_once(path: Path, data: bytes | str) -> None:
+    """Write a file as `write_atomically` does, unless there is one."""
+    if not path.exists():
+        write_atomically(path, data)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -99,6 +99,11 @@ class GenerationConfig:
     def _check_budget(self) -> None:
         if self.guided and self.agent_steps < 1:
             raise InputError('collection "guided" needs agent_steps of at least 1; or choose collection "pure"')
+        if self.guided and self.agent.replay_capacity < self.agent_steps:
+            raise InputError(
+                f"the source agent takes {self.agent_steps} agent_steps and its replay_capacity is "
+                f"{self.agent.replay_capacity}, so that it would forget its first rows; raise agent.replay_capacity too"
+            )
         if not self.guided and (self.planner.terminal_value or self.planner.n_policy_proposals):
             raise InputError(
                 'collection "pure" has no agent, so the planner can have neither terminal_value nor n_policy_proposals'

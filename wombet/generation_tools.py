@@ -167,11 +167,11 @@ def close(envs: Sequence[MeteredEnv]) -> None:
         env.close()
 
 
-def source_returns(rows: TransferDataset, early_steps: int) -> tuple[float, float]:
-    """Mean reward per step of source data: in the first `early_steps` steps of episodes, and anywhere."""
+def source_returns(rows: TransferDataset, early_steps: int, n_rows: int | None = None) -> tuple[float, float]:
+    """Mean reward per step of (the first `n_rows`) rows: in the first `early_steps` steps of episodes, and anywhere."""
     starts = rows.episode_starts
-    age = np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)]))
-    reward = rows.reward_source.astype(np.float64)
+    age = (np.arange(len(rows)) - np.repeat(starts, np.diff([*starts, len(rows)])))[:n_rows]
+    reward = rows.reward_source[:n_rows].astype(np.float64)
     return float(reward[age < early_steps].mean()), float(reward.mean())
 
 

@@ -64,6 +64,12 @@ class Round:
         """How many iterations have followed the build: 0 for the build itself."""
         return len(self.dataset.card.get("iterations", []))
 
+    @property
+    def collected_rows(self) -> int:
+        """How many of the source rows, the first ones, are of episodes that begin as the task's do."""
+        stages = self.dataset.card["collection"]["stages"]
+        return sum(group["steps"] for stage, group in stages.items() if stage != "calibration")
+
     def state(self) -> dict[str, Any]:
         """Return the round but for its agent, which no iteration changes, as a tree for `wombet.serialization`."""
         return {
@@ -246,7 +252,7 @@ class DataIteration:
         tools, limits, before = self._tools, self._products["thresholds"], self.before
         rollouts, planning = rollouts_of(self._products["candidates"]), self._planning()
         candidates = rollouts.candidates()
-        floor = source_returns(before.source, self.config.trajectory_steps)
+        floor = source_returns(before.source, self.config.trajectory_steps, before.collected_rows)
         accepted, thresholds, venn = tools.judge(f"{self._prefix}filter", candidates, limits["uncertainty"], floor)
         old, passed = self._rescored(planning, thresholds)
         stays = passed if self.keep == "regenerate" else np.ones_like(passed)

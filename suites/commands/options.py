@@ -40,7 +40,8 @@ MaxFailuresOption = Annotated[
     int | None, typer.Option("--max-failures", min=1, help="Begin nothing more after so many failures.")
 ]
 CellMinutesOption = Annotated[
-    float | None, typer.Option("--cell-minutes", min=0.0, help="End a run that takes longer (not inline).")
+    float | None,
+    typer.Option("--cell-minutes", min=0.0, help="End a run that takes longer; datasets take theirs (not inline)."),
 ]
 DEFAULT_STORE = Path("runs")
 

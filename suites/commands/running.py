@@ -44,8 +44,9 @@ def carry_out(
 
 
 def exit_code(summary: "Summary") -> int:
-    """The program's exit code: 1 if something failed, could not begin, or was stopped."""
-    return 1 if summary.failures or summary.blocked or summary.interrupted else 0
+    """The program's exit code: 1 if something failed, could not begin, is left to another process, or was stopped."""
+    undone = summary.failures or summary.blocked or summary.interrupted or summary.counts["busy"]
+    return 1 if undone else 0
 
 
 def tell_queued(submitted: "Submitted", suite: str, store: "Store") -> None:
@@ -69,6 +70,8 @@ def _tell(summary: "Summary") -> None:
     for label, message in summary.blocked:
         out.print(f"blocked: {label}: {message}", style="yellow", markup=False, soft_wrap=True)
     out.print(summary.message, markup=False)
+    if summary.counts["busy"]:
+        out.print("busy: other processes are at it; the same command carries out what they leave", markup=False)
 
 
 class _Display:

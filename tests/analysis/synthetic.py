@@ -28,7 +28,8 @@ WITH_DATASET = frozenset({"wombet", "rlpd", "bc"})
 class SyntheticSuite:
     """What to write: every method runs on every pair with every seed, unless listed under a trouble.
 
-    A method that is `short` takes the steps of the first half of the evaluations only. `level_score`, if given, is the
+    A method that is `short` takes the steps of the first half of the evaluations only; one in `evaluated_at` is
+    evaluated at those target steps. `level_score`, if given, is the
     score of all evaluations of a run by its method, level and seed.
     """
 
@@ -45,6 +46,7 @@ class SyntheticSuite:
     count: int = 6
     todo: set[tuple[str, int]] = field(default_factory=set)
     short: tuple[str, ...] = ()
+    evaluated_at: dict[str, list[int]] = field(default_factory=dict)
     failed: set[tuple[str, int]] = field(default_factory=set)
     running: set[tuple[str, int]] = field(default_factory=set)
     score: Callable[[str, float, np.random.Generator], float] | None = None
@@ -112,6 +114,8 @@ def _budgets(suite: SyntheticSuite, method: str) -> dict[str, int]:
 
 
 def _grid(suite: SyntheticSuite, method: str) -> list[int]:
+    if method in suite.evaluated_at:
+        return suite.evaluated_at[method]
     grid: list[int] = np.linspace(0, suite.target_steps, suite.count, dtype=int).tolist()
     return [0] if method in OFFLINE else grid[: suite.count // 2] if method in suite.short else grid
 

@@ -124,6 +124,17 @@ def test_datasets_shared_by_tasks_are_drawn_once_for_all():
     assert (drawn[:, :2].sum(axis=1) == drawn[:, 4:6].sum(axis=1)).all()
 
 
+def test_datasets_shared_by_tasks_are_drawn_once_for_all_also_with_one_run_of_each():
+    levels = [TaskScores(level, [0.0, 1.0, 2.0, 3.0, 4.0], tuple("vwxyz")) for level in ("close", "far")]
+    drawn = resample([*levels, TaskScores("alone", np.arange(5.0))], generator(), 500)
+    assert (drawn[:, :5] == drawn[:, 5:10]).all()
+    assert (drawn.sum(axis=1) == 15).all()
+    assert np.corrcoef(drawn[:, 0], drawn[:, 10])[0, 1] == pytest.approx(0, abs=0.15)
+    widths = [np.subtract(*np.percentile(distribution(mean, some, generator(), 5000), [97.5, 2.5])) for some in
+              (levels[:1], levels)]  # fmt: skip
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+
+
 def test_shared_datasets_widen_an_interval_when_datasets_differ():
     values = np.array([0.1, 0.12, 0.11, 0.5, 0.52, 0.51])
     alone = estimate([TaskScores("task", values)], mean, generator(), 5000)

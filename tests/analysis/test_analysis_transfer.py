@@ -75,6 +75,17 @@ def test_known_curves_have_known_figures(tmp_path):
         assert (row["low"], row["high"]) == pytest.approx((value, value), abs=1e-9), name
 
 
+def test_areas_end_at_the_last_step_at_which_both_were_evaluated(tmp_path):
+    """Two straight lines are one and the same curve, whatever the steps at which they are looked at."""
+    grids = {"wombet": [0, 400, 800, 1200, 1600, 2000], "sac": [0, 600, 1200, 1800, 2400, 3000]}
+    suite = SyntheticSuite(methods=("wombet", "sac", "random"), evaluated_at=grids, score=lambda _, share, __: share)
+    table = transfer_table(results_of(tmp_path, suite), resamples=1000)
+    row = figure(table, "wombet", "area ratio")
+    assert (row["value"], row["note"]) == (pytest.approx(1.0), "over the first 1,200 target steps")
+    gain = figure(table, "wombet", "final gain")
+    assert (gain["value"], gain["note"]) == (pytest.approx(-1 / 3), "after 2,000 target steps, against 3,000")
+
+
 def test_without_anchors_a_dip_has_no_share(tmp_path):
     curves = {name: CURVES[name] for name in ("wombet", "sac")}
     table = transfer_table(results_of(tmp_path, curve_suite(curves)), resamples=1000)

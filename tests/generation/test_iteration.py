@@ -14,6 +14,7 @@ from wombet.dataset import TransferDataset
 from wombet.errors import InputError
 from wombet.files import canonical_json
 from wombet.generation import GenerationConfig
+from wombet.generation_tools import Tools
 from wombet.interaction import Meter
 from wombet.iteration import TARGET_EPISODES, DataIteration, Round, round_of
 from wombet.rollouts import model_uncertainty
@@ -89,6 +90,23 @@ def test_the_refinement_starts_from_the_weights_there_were(monkeypatch):
     monkeypatch.setattr(WorldModel, "fit", watching)
     iteration().run(silent)
     assert begun == [dumps(built().model_state)]
+
+
+def test_the_return_floor_of_every_round_is_that_of_the_collected_episodes(monkeypatch):
+    """Calibrations begin in visited states too, so that they say nothing of how episodes begin."""
+    floors, judge = [], Tools.judge
+
+    def watching(self, name, candidates, uncertainty, source_returns):
+        floors.append(source_returns)
+        return judge(self, name, candidates, uncertainty, source_returns)
+
+    monkeypatch.setattr(Tools, "judge", watching)
+    generated = builder(small_config()).run(silent)
+    first = round_of(generated.dataset, generated.source, generated.model_state, generated.agent_state)
+    second = iteration(before=first).run(silent)
+    iteration(before=second).run(silent)
+    assert len(second.source) > len(first.source) > first.collected_rows == second.collected_rows
+    assert floors == [floors[0]] * 3
 
 
 def test_candidates_start_in_states_of_both_tasks():

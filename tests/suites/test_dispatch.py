@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from suites.claim import claim
+from suites.commands.running import carry_out, exit_code
 from suites.dispatch import Event, _Plan, check_workers, dispatch
 from suites.matrix import available_cores
 from suites.store import Rows, Store
@@ -57,6 +59,23 @@ def test_jobs_take_the_gpus_in_turn(store: Store, monkeypatch: pytest.MonkeyPatc
     assert [job.task["options"]["device"] for job in jobs] == ["cuda:0", "cuda:1", "cuda:0"]
     named = _Plan(runs, [], store, {"device": "cuda:1", "checkpoint_seconds": 60.0}).ready
     assert [job.task["options"]["device"] for job in named] == ["cuda:1"] * 3
+
+
+def test_rows_that_come_down_to_one_run_are_carried_out_once(store: Store) -> None:
+    runs = [cells.cell("probe"), cells.cell("probe"), cells.cell("probe", seed=1)]
+    summary = dispatch(runs, store, workers=min(2, available_cores()))
+    assert summary.counts == {"done": 2}
+    assert dispatch(runs, store, executor="inline").counts == {"skipped": 2}
+
+
+def test_what_another_process_is_at_is_not_done(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = cells.cell("probe")
+    with claim(store.run_folder(spec.folder)):
+        summary = carry_out([], [spec], store, "inline", None)
+    assert summary.counts == {"busy": 1}
+    assert exit_code(summary) == 1
+    assert "other processes are at it" in capsys.readouterr().out
+    assert exit_code(carry_out([], [spec], store, "inline", None)) == 0
 
 
 def test_a_failed_dataset_blocks_its_own_runs_only(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`wombet retry` without a cluster: lost runs again, failed ones when asked; limits on failures and on time."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def test_lost_runs_are_tried_again_and_failed_ones_when_asked(store: Store, womb
     assert attempts == {raising.folder: 1, dying.folder: 2}
 
 
+def test_runs_that_a_dataset_blocked_are_tried_again_with_it(tmp_path: Path) -> None:
+    store, bad = Store(tmp_path / "store"), cells.recipe(cells.generation(gate_tolerance=0.0))
+    run = dataclasses.replace(cells.cell("rlpd"), dataset=bad)
+    assert dispatch([run], store, executor="inline").counts == {"failed": 1, "blocked": 1}
+    row = {"pair": run.pair.id, "method": run.method, "seed": 0, "folder": run.folder, "dataset": run.data_id}
+    store.write_manifest({"name": "some", "cells": [row]})
+    assert select(store, "some").runs == []
+    selection = select(store, "some", failed=True)
+    assert (selection.recipes, selection.runs) == ([bad], [run])
+
+
 def test_nothing_lost_is_nothing_to_do(store: Store, wombet: Program) -> None:
     done = cells.cell("probe")
     dispatch([done], store, executor="inline")
@@ -64,6 +76,11 @@ def test_a_run_that_takes_too_long_is_ended_and_spares_the_others(store: Store) 
     assert store.read_run(store.run_folder(endless.folder)).error == "it took longer than its limit of 0.1 minutes"
     written(store, endless, quick)
     assert select(store, "some").runs == [endless]
+
+
+def test_a_dataset_takes_the_time_it_needs(tmp_path: Path) -> None:
+    summary = dispatch([], Store(tmp_path / "store"), workers=1, recipes=[cells.recipe()], cell_seconds=0.5)
+    assert summary.counts == {"done": 1}
 
 
 def test_slurm_without_slurm_is_one_sentence(tmp_path: Path, wombet: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,10 +80,10 @@ def test_each_source_has_a_dataset_of_its_own_and_the_familys_own_is_the_one_tha
 
 
 def test_a_sources_own_data_settings_go_in_front() -> None:
-    longer = {"name": "longer", "data": {"generation": {"agent_steps": 26000}}}
+    longer = {"name": "shorter", "data": {"generation": {"agent_steps": 20000}}}
     matrix = matrix_of(pairs=pair_with("source", longer), variants={}, methods=["mtop-state"])
     own, other = (source.recipe for source in matrix.runs[0].sources)
-    assert other.config["agent_steps"] == 26000 != own.config["agent_steps"]
+    assert other.config["agent_steps"] == 20000 != own.config["agent_steps"]
     assert not isinstance(other, SourceRecipe)
 
 

@@ -72,9 +72,17 @@ def test_a_bad_entry_is_said_in_one_sentence(content: dict, sentence: str) -> No
             changed(pairs=[{"family": "reacher", "level": "close", "data": {"mode": "pure"}}]),
             "data has no entry 'mode'",
         ),
+        (
+            changed(pairs=[{"family": "reacher", "level": "close", "horizon": horizon} for horizon in (20, 50)]),
+            "has the task pair reacher-close 2 times",
+        ),
+        (
+            changed(data={"collection": "guided", "profile": "quick", "generation": {"agent_steps": 10**6}}),
+            "raise agent.replay_capacity too",
+        ),
     ],
 )
-def test_a_name_that_does_not_exist_is_answered_with_the_nearest(content: dict, sentence: str) -> None:
+def test_what_does_not_exist_or_fit_is_said_in_one_sentence(content: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         build_matrix(parse_suite(content, "suite.toml"))
 
