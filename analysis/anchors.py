@@ -19,7 +19,8 @@ RANDOM, FROM_SCRATCH = "random", "sac"
 class PairAnchors:
     """Mean returns of a policy that has learnt nothing (`low`) and of one that has learnt from scratch (`high`).
 
-    `low_source` and `high_source` say in words how each was measured.
+    `low_source` and `high_source` say in words how each was measured; `beforehand` is whether both were measured for
+    the very same task by runs that are not the suite's own.
     """
 
     pair: str
@@ -28,6 +29,7 @@ class PairAnchors:
     high: float
     low_source: str
     high_source: str
+    beforehand: bool = False
 
     def normalise(self, mean_return: Any) -> Any:
         """Return a return or an array of returns on the scale where `low` is 0 and `high` is 1."""
@@ -55,9 +57,14 @@ def pair_anchors(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, Pair
     for pair in manifest["pairs"]:
         low, low_source = _low(pair, measured, runs)
         high, high_source = _high(pair, references, runs)
+        beforehand = None not in (matching(measured, *_task(pair)), matching(references, *_task(pair)))
         if np.isfinite(low) and np.isfinite(high) and high > low:
-            found[pair["id"]] = PairAnchors(pair["id"], pair["horizon"], low, high, low_source, high_source)
+            found[pair["id"]] = PairAnchors(pair["id"], pair["horizon"], low, high, low_source, high_source, beforehand)
     return found
+
+
+def _task(pair: dict[str, Any]) -> tuple[str, int]:
+    return str(pair.get("target_fingerprint", "")), pair["horizon"]
 
 
 def random_scores(manifest: dict[str, Any], runs: pd.DataFrame) -> dict[str, float]:
@@ -81,7 +88,7 @@ def anchor_table(anchors: Mapping[str, PairAnchors]) -> pd.DataFrame:
 
 
 def _low(pair: dict[str, Any], measured: Mapping[str, Anchor], runs: pd.DataFrame) -> tuple[float, str]:
-    own = matching(measured, str(pair.get("target_fingerprint", "")), pair["horizon"])
+    own = matching(measured, *_task(pair))
     if own is None:
         return _row(pair["id"], RANDOM, runs)
     name, anchor = own
@@ -93,7 +100,7 @@ def _low(pair: dict[str, Any], measured: Mapping[str, Anchor], runs: pd.DataFram
 
 
 def _high(pair: dict[str, Any], references: Mapping[str, Reference], runs: pd.DataFrame) -> tuple[float, str]:
-    own = matching(references, str(pair.get("target_fingerprint", "")), pair["horizon"])
+    own = matching(references, *_task(pair))
     if own is None:
         return _row(pair["id"], FROM_SCRATCH, runs)
     reference = own[1]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import figures
+from analysis.aggregates import scores_of
 from analysis.bootstrap import profile_band
 from analysis.curves import AXIS_LABELS, Axis, learning_curves, on_axis
 from analysis.load import SuiteResults
 from analysis.palette import method_styles
-from analysis.tables import Table
+from analysis.tables import Table, scale_over
 from analysis.traces import QUANTITIES, Traces
 from wombet.streams import Streams
 
@@ -86,9 +87,8 @@ def overall_figures(
     drawn = []
     pairs = results.pairs
     if len(pairs) > 1 and any(results.final_scores(pair, method) for pair in pairs for method in results.methods):
-        caption = (
-            f"All task pairs ({len(pairs)}): share of runs that end above a score, every pair with the same weight."
-        )
+        of = "a normalised score" if scale_over(results, pairs) == "normalised" else "a score"
+        caption = f"All task pairs ({len(pairs)}): share of runs that end above {of}, every pair with the same weight."
         drawn.append(_profile(results, pairs, "all-pairs-profile", caption, seed, formats))
     if "improvement" in numbers:
         drawn.append(_matrix(results, numbers["improvement"], formats))
@@ -118,17 +118,15 @@ def _profile(
     seed: int,
     formats: Sequence[str],
 ) -> Figure:
-    by_method = {}
-    for method in results.methods:
-        found = [results.final_scores(pair, method) for pair in pairs]
-        by_method[method] = [scores for scores in found if scores is not None]
+    scale = scale_over(results, pairs)
+    by_method = {method: scores_of(results, pairs, method, scale) for method in results.methods}
     grid = figures.thresholds([scores for group in by_method.values() for scores in group])
     profiles = []
     for method, scores in by_method.items():
         if scores:
             rng = Streams(seed, "profile").numpy(name, method)
             profiles.append(figures.Profile(method, grid, *profile_band(scores, grid, rng, FIGURE_RESAMPLES)))
-    files = figures.profile_figure(profiles, method_styles(results.methods), formats)
+    files = figures.profile_figure(profiles, method_styles(results.methods), formats, scale == "normalised")
     return Figure(name, caption, files)
 
 

@@ -99,7 +99,9 @@ def _strip(axes: Axes, line: int, strip: Strip, style: Style) -> None:
         axes.annotate(note, (1, line + 0.36), xycoords=("axes fraction", "data"), ha="right", size=7.5, color=INK)
 
 
-def profile_figure(profiles: Sequence[Profile], styles: Mapping[str, Style], formats: Sequence[str]) -> Files:
+def profile_figure(
+    profiles: Sequence[Profile], styles: Mapping[str, Style], formats: Sequence[str], normalised: bool = False
+) -> Files:
     """Draw performance profiles: the share of runs whose final score is above each threshold."""
     with house_style():
         figure, axes = new_figure()
@@ -112,7 +114,7 @@ def profile_figure(profiles: Sequence[Profile], styles: Mapping[str, Style], for
                     profile.thresholds, profile.low, profile.high, step="post", color=style.colour, alpha=0.12,
                     linewidth=0,
                 )  # fmt: skip
-        axes.set_xlabel("final score threshold τ")
+        axes.set_xlabel(f"final{' normalised' * normalised} score threshold τ")
         axes.set_ylabel("share of runs with score > τ")
         axes.set_ylim(0, 1.02)
         axes.set_xlim(float(profiles[0].thresholds[0]), float(profiles[0].thresholds[-1]))

@@ -140,8 +140,10 @@ def _how_to_read(how: How) -> list[str]:
     return [
         "The primary metric is the score of the last evaluation of each run, fixed before the runs; no checkpoint is "
         "chosen by its score. A score is the mean return of an evaluation's episodes divided by the horizon, so 1 is "
-        "the most there is. It is not normalised by any other policy; the rows random and zero, where the suite has "
-        "them, show what uniform actions and no action score.",
+        "the most there is. The table and the profile over several pairs show normalised scores where every pair has "
+        "anchors that were measured beforehand: 0 is the random policy and 1 the reference. All else is not normalised "
+        "by any other policy; the rows random and zero, where the suite has them, show what uniform actions and no "
+        "action score.",
         "The tasks and their levels of shift are this project's own design. They are not the tasks of the paper that "
         "introduced WOMBET, so no number here can be compared with a number there.",
         "IQM, the interquartile mean, is the mean of the scores that are left when the lowest and the highest quarter "

@@ -85,15 +85,18 @@ def columns(table: Table) -> list[Column]:
     """Return the columns of a table, in the order of `cells`."""
     reference = table.reference or "reference"
     steps = NOTHING if table.equal_steps is None else f"{table.equal_steps:,}"
+    scores = "normalised scores" if table.scale == "normalised" else "scores"
     unequal = len({row.target_steps for row in table.rows if row.target_steps}) > 1
     return [
         Column("method", "the row's name in the suite", None, True),
         Column("seeds", "finished runs, of those planned", "results", True),
         Column("failed", "runs that failed or whose records are unusable", "results", True),
-        Column(_final_heading(table), "the primary metric: summary of final scores, and its interval", "results", True),
+        Column(
+            _final_heading(table), f"the primary metric: summary of final {scores}, and its interval", "results", True
+        ),
         Column("coverage", "how often a nominal 95 % interval from so few seeds holds the true value", "results", True),
         Column(f"P(> {reference})", f"probability that a run ends above a run of {reference}", "results", True),
-        Column("mean", "mean of the final scores", "results", False),
+        Column("mean", f"mean of the final {scores}", "results", False),
         Column("median", "median of the final scores; over several pairs, of the pairs' means", "results", False),
         Column("gap", "optimality gap: mean shortfall of the final scores from 1", "results", False),
         Column(f"at {steps} steps", "the same summary at one number of target steps for all", "costs", unequal),
@@ -192,6 +195,7 @@ def flat(table: Table, row: Row) -> dict[str, Any]:
 def _values(table: Table, row: Row) -> dict[str, Any]:
     return {
         "table": table.pair or "all",
+        "scale": table.scale,
         "method": row.method,
         "kind": row.kind,
         "seeds_planned": row.planned,

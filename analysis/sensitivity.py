@@ -10,9 +10,11 @@ from analysis.anchors import random_scores
 from analysis.bootstrap import distribution
 from analysis.load import SuiteResults
 from analysis.statistics import Scores, Statistic, TaskScores, iqm, mean, median, point
+from analysis.tables import Scale, scale_over
 from wombet.streams import Streams
 
 COLUMNS = ["variant", "method", "value", "rank", "pairs"]
+_NAMES: dict[Scale, str] = {"score": "scores", "normalised": "normalised scores"}
 
 
 def failure_table(results: SuiteResults) -> pd.DataFrame:
@@ -60,20 +62,21 @@ def _with_failures(own: TaskScores | None, failed: int, score: float, pair: str)
 def ranking_table(results: SuiteResults) -> pd.DataFrame:
     """Return every method's value and rank (1 is best) under each variant of the analysis.
 
-    Variants: the primary one (IQM of scores over all pairs), mean, median, IQM of normalised scores where all pairs
-    have anchors, failed runs scored as the random policy, and each pair left out. Only methods with a score on every
-    pair are ranked, and `pairs` says on how many that is.
+    Variants: the primary one (IQM over all pairs, of normalised scores where the table over all pairs has them), mean,
+    median, IQM on the other scale where all pairs have anchors, failed runs scored as the random policy, and each pair
+    left out. Only methods with a score on every pair are ranked, and `pairs` says on how many that is.
     """
-    whole = _whole(results)
+    scale = scale_over(results, results.pairs)
+    whole = _whole(results, scale)
     variants: list[tuple[str, Statistic, dict[str, Scores]]] = [
-        ("IQM of scores", iqm, whole),
-        ("mean of scores", mean, whole),
-        ("median of scores", median, whole),
+        (f"IQM of {_NAMES[scale]}", iqm, whole),
+        (f"mean of {_NAMES[scale]}", mean, whole),
+        (f"median of {_NAMES[scale]}", median, whole),
     ]
     if whole and set(results.pairs) <= set(results.anchors):
-        scaled: dict[str, Scores] = {name: scores_of(results, results.pairs, name, "normalised") for name in whole}
-        variants.append(("IQM of normalised scores", iqm, scaled))
-    variants.append(("IQM, failures as random", iqm, _failures_counted(results)))
+        other: Scale = "score" if scale == "normalised" else "normalised"
+        variants.append((f"IQM of {_NAMES[other]}", iqm, _whole(results, other)))
+    variants.append(("IQM, failures as random", iqm, _failures_counted(results, scale)))
     if len(results.pairs) > 1:
         for pair in results.pairs:
             kept: dict[str, Scores] = {name: [s for s in own if s.task != pair] for name, own in whole.items()}
@@ -87,21 +90,23 @@ def ranking_table(results: SuiteResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _whole(results: SuiteResults) -> dict[str, Scores]:
-    found = {method: scores_of(results, results.pairs, method) for method in results.methods}
+def _whole(results: SuiteResults, scale: Scale) -> dict[str, Scores]:
+    found = {method: scores_of(results, results.pairs, method, scale) for method in results.methods}
     return {method: own for method, own in found.items() if len(own) == len(results.pairs)}
 
 
-def _failures_counted(results: SuiteResults) -> dict[str, Scores]:
+def _failures_counted(results: SuiteResults, scale: Scale) -> dict[str, Scores]:
     known = random_scores(results.manifest, results.runs)
     found: dict[str, Scores] = {}
     for method in results.methods:
         own = []
         for pair in results.pairs:
-            scores, failed = results.final_scores(pair, method), _failed(results.runs, pair, method)
+            scores, failed = results.final_scores(pair, method, scale), _failed(results.runs, pair, method)
             floor = _floor(results, pair, known)
             if failed and floor:
-                own.append(_with_failures(scores, failed, floor[0], pair))
+                anchors = results.anchors[pair] if scale == "normalised" else None
+                score = floor[0] if anchors is None else anchors.normalise(floor[0] * anchors.horizon)
+                own.append(_with_failures(scores, failed, score, pair))
             elif scores is not None:
                 own.append(scores)
         if len(own) == len(results.pairs):
@@ -114,7 +119,7 @@ def rank_stability(results: SuiteResults, seed: int = 0, resamples: int = 10_000
 
     `first_over_pairs` draws the pairs with replacement and keeps the seeds; with one pair it is None. Ties share.
     """
-    whole = _whole(results)
+    whole = _whole(results, scale_over(results, results.pairs))
     if not whole:
         return pd.DataFrame(columns=["method", "first_over_seeds", "first_over_pairs"])
     streams = Streams(seed, "stability")

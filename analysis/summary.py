@@ -66,7 +66,8 @@ def headline(table: Table) -> list[str]:
     """Say in one or two sentences which methods' intervals lie above or below the reference method's."""
     rows = [row for row in table.rows if row.final is not None]
     reference = next((row for row in rows if row.method == table.reference), None)
-    where = f"{table.title if table.pair else _over(table, rows, reference)}, final evaluation"
+    scale = ", normalised scores" if table.scale == "normalised" else ""
+    where = f"{table.title if table.pair else _over(table, rows, reference)}{scale}, final evaluation"
     if not rows:
         return [f"{where}: no run has finished, so there is nothing to compare."]
     if reference is None:

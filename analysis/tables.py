@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from analysis.aggregates import Backend, estimates_by
+from analysis.aggregates import Backend, estimates_by, scores_of
 from analysis.bootstrap import Estimate, estimate, estimate_improvement
 from analysis.curves import at_target_steps, common_target_steps
 from analysis.load import SuiteResults, task_scores
@@ -13,6 +14,7 @@ from analysis.statistics import TaskScores, iqm, mean, median, optimality_gap, p
 from wombet.streams import Streams
 
 REFERENCE = "sac"
+Scale = Literal["score", "normalised"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table over one pair, or over several (`pair` None, every pair with the same weight)."""
+    """A table over one pair, or over several (`pair` None, every pair with the same weight).
+
+    Over several pairs scores are `normalised` between each pair's anchors, so that none counts more for its scale,
+    unless some pair has none that were measured beforehand.
+    """
 
     title: str
     pair: str | None
@@ -53,6 +59,7 @@ class Table:
     equal_steps: int | None
     reference: str | None
     rows: tuple[Row, ...]
+    scale: Scale = "score"
 
 
 def suite_tables(results: SuiteResults, seed: int, resamples: int, backend: Backend = "wombet") -> list[Table]:
@@ -64,16 +71,23 @@ def suite_tables(results: SuiteResults, seed: int, resamples: int, backend: Back
     return [_table(results, results.pairs, seed, resamples, backend), *tables] if len(tables) > 1 else tables
 
 
+def scale_over(results: SuiteResults, pairs: Sequence[str]) -> Scale:
+    """Return the scale on which scores of these pairs are put together."""
+    common = all(pair in results.anchors and results.anchors[pair].beforehand for pair in pairs)
+    return "normalised" if len(pairs) > 1 and common else "score"
+
+
 def _table(results: SuiteResults, pairs: list[str], seed: int, resamples: int, backend: Backend) -> Table:
     single = pairs[0] if len(pairs) == 1 else None
+    scale = scale_over(results, pairs)
     steps = _shared_target_steps(results, pairs)
     reference = REFERENCE if REFERENCE in results.methods else None
     rows = []
     for method in results.methods:
         streams = Streams(seed, "table", single or "all pairs", method)
-        rows.append(_row(results, pairs, method, steps, reference, streams, resamples, backend))
-    title = single or f"All task pairs ({len(pairs)})"
-    return Table(title, single, len(pairs), steps, reference, tuple(rows))
+        rows.append(_row(results, pairs, method, scale, steps, reference, streams, resamples, backend))
+    title = single or f"All task pairs ({len(pairs)}){', normalised' * (scale == 'normalised')}"
+    return Table(title, single, len(pairs), steps, reference, tuple(rows), scale)
 
 
 def _shared_target_steps(results: SuiteResults, pairs: list[str]) -> int | None:
@@ -86,6 +100,7 @@ def _row(
     results: SuiteResults,
     pairs: list[str],
     method: str,
+    scale: Scale,
     steps: int | None,
     reference: str | None,
     streams: Streams,
@@ -94,7 +109,7 @@ def _row(
 ) -> Row:
     cells = results.runs[results.runs["pair"].isin(pairs) & (results.runs["method"] == method)]
     usable = cells[cells["usable"].astype(bool)]
-    scores = _scores(results, pairs, method)
+    scores = scores_of(results, pairs, method, scale)
     single = len(pairs) == 1
     failed = int(
         (cells["state"] == "failed").sum() + ((cells["state"] == "done") & ~cells["usable"].astype(bool)).sum()
@@ -112,17 +127,12 @@ def _row(
         median=_median(scores),
         optimality_gap=point(optimality_gap, scores) if scores else None,
         mean_return=float(usable["mean_return"].mean()) if single and len(usable) else None,
-        at_equal_steps=_at_equal_steps(results, pairs, method, steps, streams, resamples),
+        at_equal_steps=_at_equal_steps(results, pairs, method, scale, steps, streams, resamples),
         improvement=_improvement(results, pairs, method, reference, streams, resamples, backend),
         source_steps=_mean_or_none(usable["source_steps"]),
         target_steps=_mean_or_none(usable["target_steps"]),
         cpu_s=_mean_or_none(usable["cpu_s"]),
     )
-
-
-def _scores(results: SuiteResults, pairs: Sequence[str], method: str) -> list[TaskScores]:
-    found = [results.final_scores(pair, method) for pair in pairs]
-    return [scores for scores in found if scores is not None]
 
 
 def _median(scores: list[TaskScores]) -> float | None:
@@ -133,12 +143,18 @@ def _median(scores: list[TaskScores]) -> float | None:
 
 
 def _at_equal_steps(
-    results: SuiteResults, pairs: list[str], method: str, steps: int | None, streams: Streams, resamples: int
+    results: SuiteResults,
+    pairs: list[str],
+    method: str,
+    scale: Scale,
+    steps: int | None,
+    streams: Streams,
+    resamples: int,
 ) -> Estimate | None:
     if steps is None:
         return None
     histories = [(pair, at_target_steps(results.history(pair, method), steps)) for pair in pairs]
-    scores = [found for found in (task_scores(pair, history) for pair, history in histories) if found is not None]
+    scores = [found for pair, history in histories if (found := task_scores(pair, history, scale)) is not None]
     return estimate(scores, iqm, streams.numpy("equal steps"), resamples) if scores else None
 
 
@@ -153,7 +169,7 @@ def _improvement(
 ) -> Estimate | None:
     if reference is None or method == reference:
         return None
-    ours, theirs = _scores(results, pairs, method), _scores(results, pairs, reference)
+    ours, theirs = scores_of(results, pairs, method), scores_of(results, pairs, reference)
     shared = {scores.task for scores in ours} & {scores.task for scores in theirs}
     ours = [scores for scores in ours if scores.task in shared]
     theirs = [scores for scores in theirs if scores.task in shared]

@@ -97,6 +97,6 @@ def _penalty_sentence(laboratory: Laboratory, lipschitz: dict[str, Any], calibra
         else "too little for the theory to promise the lower bound; whether it holds all the same is measured above"
     )
     return (
-        f"It then asks for a penalty of gamma L_V = {needed:.3g} (an estimate, from {lipschitz['from']}), times that "
-        f"factor {scaled:.3g}; the recipe's is {penalty:.3g}: {verdict}."
+        f"It then asks for a penalty of gamma L_V = {needed:.3g} (an estimate, from {lipschitz['from']}), and with "
+        f"that factor for one of {scaled:.3g}; the recipe's is {penalty:.3g}: {verdict}."
     )

@@ -13,8 +13,9 @@ from synthetic import SyntheticSuite, run_folders, write_store
 from analysis.curves import common_target_steps, learning_curves
 from analysis.load import load_suite
 from analysis.render import csv_text, flat, main_part, number
+from analysis.sensitivity import ranking_table
 from analysis.summary import headline
-from analysis.tables import suite_tables
+from analysis.tables import scale_over, suite_tables
 from analysis.views import Anchors, latex, markdown, table_view
 from suites.store import Store
 
@@ -80,6 +81,35 @@ def test_several_pairs_have_a_table_over_all_of_them_first(tmp_path):
     assert row(overall, "bc").mean == pytest.approx((row(close, "bc").mean + row(far, "bc").mean) / 2)
     assert row(overall, "bc").finished == 10
     assert row(overall, "bc").mean_return is None
+
+
+def test_over_several_pairs_scores_lie_between_anchors_that_were_measured_beforehand(tmp_path):
+    """On the far level all scores are negative; normalised, both levels count alike."""
+    scores = {"wombet": (0.9, -0.3), "sac": (0.5, -0.5), "random": (0.1, -0.9)}
+    suite = SyntheticSuite(
+        methods=tuple(scores),
+        levels=("close", "far"),
+        level_score=lambda method, level, _: scores[method][level == "far"],
+    )
+    results = load(tmp_path, suite)
+    (whole, *_) = suite_tables(results, seed=0, resamples=1000)
+    assert (whole.scale, whole.title) == ("score", "All task pairs (2)")
+    assert row(whole, "wombet").final.value == pytest.approx(0.3)
+    measured = {name: replace(own, beforehand=True) for name, own in results.anchors.items()}
+    results = replace(results, anchors=measured)
+    (whole, close, _) = suite_tables(results, seed=0, resamples=1000)
+    assert (whole.scale, whole.title) == ("normalised", "All task pairs (2), normalised")
+    for name, value in (("wombet", (2.0 + 1.5) / 2), ("sac", 1.0), ("random", 0.0)):
+        found = row(whole, name)
+        assert (found.final.value, found.at_equal_steps.value, found.mean) == pytest.approx((value,) * 3), name
+    assert headline(whole)[0].startswith("Over 2 task pairs, normalised scores, final evaluation, against")
+    assert (close.scale, row(close, "wombet").final.value) == ("score", pytest.approx(0.9))
+    assert scale_over(replace(results, anchors={close.pair: measured[close.pair]}), results.pairs) == "score"
+    ranks = ranking_table(results)
+    assert ranks["variant"].unique().tolist()[:4] == [
+        *("IQM of normalised scores", "mean of normalised scores", "median of normalised scores", "IQM of scores")
+    ]
+    assert ranks["value"].iloc[0] == pytest.approx(1.75)
 
 
 def test_scores_at_equal_target_steps_use_the_smallest_budget(tmp_path):
