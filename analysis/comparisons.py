@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import paired
 from analysis.aggregates import groups
 from analysis.load import SuiteResults
+from analysis.tables import scale_over
 from wombet.errors import InputError, nearest
 from wombet.streams import Streams
 
@@ -50,8 +51,9 @@ def compare(
     adjusted over all comparisons of the same scope. `verdict` is `win` or `loss` of a (p_holm <= alpha), `equivalent`
     (both one-sided tests of `margin`, itself adjusted in the same way, reject), `tie` (neither), or `too few seeds`.
     `detectable` is the smallest true difference that such a test finds with a power of 0.8. b against a is a against b
-    mirrored, with the same resamples. Raises InputError for a method that the suite does not have, or a margin or alpha
-    out of range.
+    mirrored, with the same resamples. Over several pairs differences, margin and what is detectable are of normalised
+    scores where the tables' are, and `note` says so. Raises InputError for a method that the suite does not have, or a
+    margin or alpha out of range.
     """
     chosen = check_methods(results, methods)
     if not 0 < margin < 1:
@@ -95,13 +97,15 @@ def _row(
 ) -> dict[str, object]:
     scope, group, a, b = names
     row: dict[str, object] = {"scope": scope, "group": group, "a": a, "b": b, "margin": margin, "note": ""}
-    found = paired.paired_differences(results, a, b, pairs)
+    scale = scale_over(results, pairs)
+    found = paired.paired_differences(results, a, b, pairs, scale=scale)
     if found is None:
         return row | {"seeds": 0, "units": 0, "note": "no seed that both finished"}
     estimate = paired.interval(found, streams.numpy("bootstrap"), resamples)
     testable = paired.attainable(found.n_units, alpha)
     missing = [pair for pair in pairs if pair not in found.tasks]
-    notes = [f"on {len(pairs) - len(missing)} of {len(pairs)} pairs"] if missing else []
+    notes = ["of normalised scores"] if scale == "normalised" else []
+    notes += [f"on {len(pairs) - len(missing)} of {len(pairs)} pairs"] if missing else []
     if found.n_units < len(found.values):
         notes.append(f"{len(found.values)} differences on {found.n_units} independent datasets or runs")
     return row | {

@@ -21,6 +21,9 @@ AXIS_LABELS: dict[Axis, str] = {
     "cpu": "CPU seconds",
 }
 
+_RUN = ["pair", "method", "seed"]
+_ENDS = ["source_steps", "target_steps", "mean_return", "return_std", "score", "normalised", "normalised_std"]
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -54,6 +57,20 @@ def evaluation_points(history: pd.DataFrame) -> pd.DataFrame:
 def at_target_steps(history: pd.DataFrame, steps: int) -> pd.DataFrame:
     """Return for every seed its last evaluation with at most `steps` target steps, so that none has more experience."""
     return history[history["target_steps"] <= steps].drop_duplicates("seed", keep="last")
+
+
+def stopped_at(results: SuiteResults, steps: int) -> SuiteResults:
+    """Return results whose runs end with their last evaluation of at most `steps` target steps.
+
+    Raises InputError if no run was evaluated by then.
+    """
+    rows = results.evaluations[results.evaluations["usable"].astype(bool)].sort_values("evaluation")
+    rows = rows[rows["target_steps"] <= steps].drop_duplicates(_RUN, keep="last").set_index(_RUN)[_ENDS]
+    if rows.empty:
+        raise InputError(f"suite {results.manifest['name']} has no finished run that was evaluated by {steps:,} steps")
+    ends = rows.reindex(pd.MultiIndex.from_frame(results.runs[_RUN])).set_axis(results.runs.index)
+    kept = results.runs["usable"].astype(bool) & ends["score"].notna()
+    return replace(results, runs=results.runs.assign(usable=kept, **{name: ends[name] for name in _ENDS}))
 
 
 def common_target_steps(results: SuiteResults, pair: str) -> int | None:

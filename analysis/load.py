@@ -131,18 +131,21 @@ class SuiteResults:
         return np.concatenate([[0], np.cumsum(self.evaluations["episodes"].to_numpy(dtype=np.int64))])
 
     @cached_property
-    def _finals(self) -> dict[Any, dict[int, tuple[float, str | None]]]:
+    def _finals(self) -> dict[str, dict[Any, dict[int, tuple[float, str | None]]]]:
         return {
-            cell: {
-                int(seed): (float(score), None if pd.isna(dataset) else str(dataset))
-                for seed, score, dataset in zip(rows["seed"], rows["score"], rows["dataset"], strict=True)
+            column: {
+                cell: {
+                    int(seed): (float(score), None if pd.isna(dataset) else str(dataset))
+                    for seed, score, dataset in zip(rows["seed"], rows[column], rows["dataset"], strict=True)
+                }
+                for cell, rows in self._usable.items()
             }
-            for cell, rows in self._usable.items()
+            for column in ("score", "normalised")
         }
 
-    def finals(self, pair: str, method: str) -> dict[int, tuple[float, str | None]]:
-        """Return by seed the final score of every usable run of a cell, and the dataset it was fed."""
-        return self._finals.get((pair, method), {})
+    def finals(self, pair: str, method: str, column: str = "score") -> dict[int, tuple[float, str | None]]:
+        """Return by seed the final score (or `normalised`) of every usable run of a cell, and the run's dataset."""
+        return self._finals[column].get((pair, method), {})
 
     def usable(self, pair: str, method: str) -> pd.DataFrame:
         """Rows of `runs` that statistics may use, by seed."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from analysis.bootstrap import Estimate, estimate
 from analysis.load import SuiteResults
 from analysis.statistics import Array, TaskScores, mean
+from analysis.tables import Scale
 
 ALPHA, POWER = 0.05, 0.8
 MAX_EXACT_UNITS = 16
@@ -97,12 +98,17 @@ class Differences:
 
 
 def paired_differences(
-    results: SuiteResults, a: str, b: str, pairs: Sequence[str], seeds: int | None = None
+    results: SuiteResults,
+    a: str,
+    b: str,
+    pairs: Sequence[str],
+    seeds: int | None = None,
+    scale: Scale = "score",
 ) -> Differences | None:
     """Return the differences of two methods on the seeds that both finished (only the first `seeds`); None if none."""
     rows = []
     for pair in pairs:
-        ours, theirs = results.finals(pair, a), results.finals(pair, b)
+        ours, theirs = results.finals(pair, a, scale), results.finals(pair, b, scale)
         for seed in ours:
             if seed in theirs and (seeds is None or seed < seeds):
                 unit = unit_of(pair, seed, ours[seed][1], theirs[seed][1])

@@ -17,6 +17,10 @@ def compare_command(
     margin: Annotated[
         float, typer.Option("--margin", help="Difference of scores below which methods count as equivalent.")
     ] = DEFAULT_MARGIN,
+    target_steps: Annotated[
+        int | None,
+        typer.Option("--target-steps", min=0, help="Compare after at most so many target steps, not at the end."),
+    ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Error probability over all comparisons of a kind.")] = 0.05,
     resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap resamples.")] = DEFAULT_RESAMPLES,
     json: JsonOption = False,
@@ -27,13 +31,15 @@ def compare_command(
 ) -> None:
     """Compare methods pair by pair and seed by seed, with intervals and p-values controlled over the whole table.
 
-    Runs with one seed met the same data and initial states, so differences are taken within seeds. p-values are those
-    of a sign-flip test, adjusted by Holm's method over all pairs of methods in the same scope; where the independent
-    seeds or datasets cannot reach --alpha there is none, but "too few seeds". `detectable` is the smallest true
-    difference that such a test would find four times in five.
+    Runs with one seed met the same data and initial states, so differences are taken within seeds: of final scores, or,
+    with --target-steps, of those of the last evaluation by then, where methods took different numbers. p-values are
+    those of a sign-flip test, adjusted by Holm's method over all pairs of methods in the same scope; where the
+    independent seeds or datasets cannot reach --alpha there is none, but "too few seeds". `detectable` is the smallest
+    true difference that such a test would find four times in five.
     """
     from analysis.bootstrap import check_resamples
     from analysis.comparisons import compare, tally
+    from analysis.curves import stopped_at
     from analysis.frames import frame_table, records
     from analysis.load import load_suite
     from suites.commands.options import console, manifest_name, print_json
@@ -41,6 +47,8 @@ def compare_command(
 
     check_resamples(resamples)
     results = load_suite(Store(store), manifest_name(suite, set_))
+    if target_steps is not None:
+        results = stopped_at(results, target_steps)
     table = compare(results, methods, margin=margin, alpha=alpha, resamples=resamples)
     if json:
         print_json({"suite": results.manifest["name"], "comparisons": records(table), "tally": records(tally(table))})
@@ -50,5 +58,6 @@ def compare_command(
         if scope == "family" and rows["group"].nunique() == 1:
             continue
         title = {"all": "over all pairs", "family": "by task family", "pair": "by task pair"}[str(scope)]
-        console().print(frame_table(rows.drop(columns=["scope"]), f"a - b, {title}"))
+        when = "" if target_steps is None else f", after at most {target_steps:,} target steps"
+        console().print(frame_table(rows.drop(columns=["scope"]), f"a - b, {title}{when}"))
     console().print(frame_table(tally(table), "verdicts over task families"))

@@ -1,6 +1,7 @@
 """Comparisons of a synthetic store: verdicts follow from the p-values of the whole table, and few seeds say so."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,46 @@ def test_clear_differences_win_and_small_ones_with_little_noise_are_equivalent(t
 def test_order_of_the_methods_turns_the_verdict(tmp_path):
     results = results_of(tmp_path, suite())
     assert cell(compare(results, ["sac", "wombet"], resamples=1000), "pair", "sac", "wombet")["verdict"] == "loss"
+
+
+def test_over_several_pairs_differences_are_of_normalised_scores_where_the_tables_are(tmp_path):
+    scores = {"wombet": (0.9, -0.3), "sac": (0.5, -0.5), "random": (0.1, -0.9)}
+    results = results_of(
+        tmp_path,
+        SyntheticSuite(
+            methods=tuple(scores),
+            levels=("close", "far"),
+            level_score=lambda method, level, seed: scores[method][level == "far"],
+        ),
+    )
+    raw = cell(compare(results, resamples=1000), "all", "wombet", "sac")
+    assert raw["difference"] == pytest.approx((0.4 + 0.2) / 2)
+    measured = {name: replace(own, beforehand=True) for name, own in results.anchors.items()}
+    table = compare(replace(results, anchors=measured), resamples=1000)
+    over_all = cell(table, "all", "wombet", "sac")
+    assert over_all["difference"] == pytest.approx((1.0 + 0.5) / 2)
+    assert over_all["note"].startswith("of normalised scores")
+    close = table[(table["scope"] == "pair") & (table["group"] == "reacher-close") & (table["b"] == "sac")].iloc[0]
+    assert (close["difference"], "normalised" in close["note"]) == (pytest.approx(0.4), False)
+
+
+def test_methods_can_be_compared_at_equal_target_steps(tmp_path):
+    root = write_store(
+        tmp_path, SyntheticSuite(methods=("wombet", "sac", "bc"), score=lambda _, progress, __: progress)
+    )
+    command = Typer()
+    command.command()(compare_command)
+
+    def differences(*options: str) -> dict[str, float]:
+        asked = ["wombet", "sac", "bc", "--suite", "reacher-smoke", "--store", str(root), "--resamples", "1000"]
+        told = CliRunner().invoke(command, [*asked, "--json", *options])
+        assert told.exit_code == 0, told.output
+        rows = json.loads(told.output)["comparisons"]
+        return {f"{row['a']} - {row['b']}": row["difference"] for row in rows if row["scope"] == "pair"}
+
+    assert differences() == pytest.approx({"wombet - sac": 0.0, "wombet - bc": 1.0, "sac - bc": 1.0})
+    half = differences("--target-steps", "1700")
+    assert half == pytest.approx({"wombet - sac": 0.0, "wombet - bc": 0.4, "sac - bc": 0.4})
 
 
 def test_a_comparison_read_backwards_is_the_same_mirrored(tmp_path):
