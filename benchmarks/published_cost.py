@@ -23,7 +23,7 @@ TOTAL = "all, each run once"
 
 @dataclass(frozen=True)
 class Published:
-    """Task pairs, runs planned, and CPU seconds of each finished run and dataset by the folder's name."""
+    """Task pairs, runs planned, and CPU seconds of each finished run and each dataset fed to one, by folder."""
 
     pairs: int
     planned: int
@@ -36,12 +36,11 @@ def read_published(folder: Path) -> Published:
     with opened(folder) as store:
         manifest = store.manifest(read_index(folder)["suite"])
         cells = [cell for cell in manifest["cells"] if store.read_run(store.run_folder(cell["folder"])).state == "done"]
-        built = [name for name in dataset_ids(manifest) if (store.dataset_folder(name) / "card.json").is_file()]
         return Published(
             pairs=len({cell["pair"] for cell in cells}),
             planned=len(manifest["cells"]),
             runs={cell["folder"]: _cpu_s(store, store.run_folder(cell["folder"])) for cell in cells},
-            datasets={name: _cpu_s(store, store.dataset_folder(name)) for name in built},
+            datasets={name: _cpu_s(store, store.dataset_folder(name)) for name in dataset_ids({"cells": cells})},
         )
 
 
