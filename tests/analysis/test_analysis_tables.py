@@ -112,6 +112,21 @@ def test_over_several_pairs_scores_lie_between_anchors_that_were_measured_before
     assert ranks["value"].iloc[0] == pytest.approx(1.75)
 
 
+def test_failed_runs_count_as_the_random_policy_on_the_normalised_scale_too(tmp_path):
+    scores = {"wombet": (0.9, -0.3), "sac": (0.5, -0.5), "random": (0.1, -0.9)}
+    suite = SyntheticSuite(
+        methods=tuple(scores),
+        levels=("close", "far"),
+        failed={("wombet", seed) for seed in range(3)},
+        level_score=lambda method, level, _: scores[method][level == "far"],
+    )
+    results = load(tmp_path, suite)
+    measured = {name: replace(own, beforehand=True) for name, own in results.anchors.items()}
+    ranks = ranking_table(replace(results, anchors=measured)).set_index(["variant", "method"])["value"]
+    assert ranks["IQM, failures as random", "wombet"] == pytest.approx(2 * 1.5 / 6)
+    assert ranks["IQM, failures as random", "sac"] == pytest.approx(1.0)
+
+
 def test_scores_at_equal_target_steps_use_the_smallest_budget(tmp_path):
     results = load(tmp_path, SyntheticSuite(short=("rlpd",)))
     assert common_target_steps(results, PAIR) == 1200
