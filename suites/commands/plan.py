@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from suites.commands.options import (
     DEFAULT_STORE,
     JsonOption,
+    MethodsOption,
+    SeedsOption,
     SetOption,
     StoreOption,
     SuiteArgument,
+    TasksOption,
     WorkersOption,
     console,
     open_matrix,
@@ -27,18 +30,22 @@ def plan_command(
     suite: SuiteArgument,
     store: StoreOption = DEFAULT_STORE,
     workers: WorkersOption = None,
+    tasks: TasksOption = None,
+    methods: MethodsOption = None,
+    seeds: SeedsOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show a suite's matrix: which cells are done and which are missing, its datasets, and the core-hours to expect.
 
-    Validates the whole suite and writes nothing. Core-hours and the end come from what finished runs and datasets of
+    Validates the whole suite and writes nothing; --tasks, --methods and --seeds choose a part as in `run`. Core-hours and the end come from what finished runs and datasets of
     the same kind took in this store; where there is nothing like it, they are not guessed, and that is said. More
     workers than cores are refused, as `run` refuses them.
     """
     from suites.dispatch import check_workers
 
-    plan = _plan(open_matrix(suite, set_), store, check_workers("local", workers))
+    chosen = open_matrix(suite, set_).select(tasks or [], methods or [], seeds)
+    plan = _plan(chosen, store, check_workers("local", workers))
     if json:
         print_json(plan)
     else:
@@ -69,8 +76,8 @@ def _plan(matrix: "Matrix", path: Path, workers: int) -> dict[str, Any]:
         "suite": matrix.name,
         "title": matrix.suite.title,
         "suite_sha256": matrix.suite.sha256,
-        "seeds": matrix.suite.seeds,
-        "methods": matrix.suite.methods,
+        "seeds": len({run.seed for run in matrix.runs}),
+        "methods": list(dict.fromkeys(run.row for run in matrix.runs)),
         "pairs": list(dict.fromkeys(run.pair.id for run in matrix.runs)),
         "datasets": datasets,
         "cells": [

@@ -232,6 +232,19 @@ def test_a_plan_counts_every_variant_as_a_row_of_its_own(wombet: Program, tmp_pa
         assert sum(cell["method"] == row for cell in plan["cells"]) == 5 * len(plan["pairs"])
 
 
+def test_a_plan_can_be_of_a_part_as_a_run_can(wombet: Program, tmp_path: Path) -> None:
+    part = ("--tasks", "pusher-far", "--methods", "bc", "--methods", "mopo", "--seeds", 1)
+    plan = json.loads(wombet("plan", "paper-fig3-pocket", "--store", tmp_path, *part, "--json")[1])
+    assert [(cell["pair"], cell["method"], cell["seed"]) for cell in plan["cells"]] == [
+        ("pusher-far", "bc", 0),
+        ("pusher-far", "mopo", 0),
+    ]
+    assert (plan["missing"], len(plan["datasets"])) == (2, 1)
+    code, _, err = wombet("plan", "paper-fig3-pocket", "--store", tmp_path, "--tasks", "pusher-fra")
+    assert code == 2
+    assert "pusher-far" in err
+
+
 @pytest.mark.parametrize("what", ["suites", "tasks", "methods"])
 def test_everything_there_is_can_be_listed(wombet: Program, what: str) -> None:
     code, out, _ = wombet("list", what)
