@@ -33,7 +33,7 @@ from wombet.generation_tools import (
     source_returns,
 )
 from wombet.interaction import Meter
-from wombet.rollouts import OpenEnv, Rollouts, Starts, merged, model_uncertainty
+from wombet.rollouts import OpenEnv, Rollouts, Starts, merged, model_uncertainty, rescored
 from wombet.stages import Products, Stage, Stages
 from wombet.streams import Streams
 from wombet.task import Task
@@ -229,13 +229,14 @@ class TransferDataBuilder:
             return {"candidates": rollout_tree(self._rollouts(stage, self._planning(), starts, tick))}
         late = self._rollouts(stage, self._planning(), starts[~early], tick)
         beginner = self._rollouts(f"{stage} early", self._early_planning(), starts[early], tick)
+        # One model judges the whole pool: what is uncertain to the early one is so by another measure.
+        beginner = rescored(beginner, self._tools.model(self._products["model"]))
         return {"candidates": rollout_tree(merged(late, beginner, early))}
 
     def _rollouts(self, stage: str, planning: Planning, starts: Starts, tick: Tick) -> Rollouts:
         length, progress = self.config.trajectory_steps, self._stages.teller(tick)
         if self.config.rollouts == "executed":
-            judge = self._tools.model(self._products["model"])
-            return self._tools.execute(stage, planning, starts, length, progress, judge)
+            return self._tools.execute(stage, planning, starts, length, progress)
         hard_stop = self._products["thresholds"]["hard_stop"]
         return self._tools.imagine(stage, planning, starts, length, hard_stop, progress)
 

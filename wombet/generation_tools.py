@@ -117,20 +117,11 @@ class Tools:
         kinds = np.repeat(np.array([0, 1]), [n_initial, n - n_initial])
         return Starts(obs.astype(np.float32), np.concatenate([states, rows.sim_state[visited]]), kinds, noise)
 
-    def execute(
-        self,
-        name: str,
-        planning: Planning,
-        starts: Starts,
-        length: int,
-        progress: Progress,
-        judge: WorldModel | None = None,
-    ) -> Rollouts:
-        """Run the planner in the simulator; the rows' uncertainty is that of `judge`, else of the planner's model."""
+    def execute(self, name: str, planning: Planning, starts: Starts, length: int, progress: Progress) -> Rollouts:
+        """Run the planner in the simulator; the rows' uncertainty is that of the planner's model."""
         envs = self.open(name, min(self.config.n_parallel, len(starts)))
         planner, generator = self.planner(name, planning), self.streams.numpy(name)
-        model = judge or planning.model
-        rollouts = executed(model, self.task, planner, starts, length, envs, generator, progress)
+        rollouts = executed(planning.model, self.task, planner, starts, length, envs, generator, progress)
         close(envs)
         return rollouts
 

@@ -33,7 +33,7 @@ from wombet.generation_tools import (
     source_returns,
 )
 from wombet.interaction import Meter
-from wombet.rollouts import OpenEnv, Rollouts, Starts, model_uncertainty
+from wombet.rollouts import OpenEnv, Rollouts, Starts, model_uncertainty, rescored
 from wombet.stages import Products, Stage, Stages
 from wombet.streams import Streams
 from wombet.task import Task
@@ -275,9 +275,8 @@ class DataIteration:
     def _rescored(self, planning: Planning, thresholds: Thresholds) -> tuple[Rollouts, Mask]:
         """Return what was accepted before with the refined model's uncertainty, and which of it passes the filter."""
         data = self.before.dataset
-        uncertainty = model_uncertainty(planning.model, data.obs, data.action)
         steps = np.diff([*data.episode_starts, len(data)]).astype(np.int64)
-        old = Rollouts(with_uncertainty(data, uncertainty), steps, self.before.start_type)
+        old = rescored(Rollouts(data, steps, self.before.start_type), planning.model)
         return old, threshold_mask(old.candidates(), self.config.filter_rule, thresholds)
 
     def _rescored_entry(self, old: Rollouts, passed: Mask, stays: Mask) -> dict[str, Any]:

@@ -95,6 +95,13 @@ def model_uncertainty(model: WorldModel, obs: Array, action: Array) -> NDArray[n
     return torch.cat(found).numpy().astype(np.float32)
 
 
+def rescored(rollouts: Rollouts, model: WorldModel) -> Rollouts:
+    """Return rollouts with the uncertainty that another model has of their rows."""
+    data = rollouts.data
+    uncertainty = model_uncertainty(model, data.obs, data.action)
+    return Rollouts(with_uncertainty(data, uncertainty), rollouts.steps, rollouts.start_type)
+
+
 def executed(
     model: WorldModel,
     task: Task,

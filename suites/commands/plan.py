@@ -38,9 +38,9 @@ def plan_command(
 ) -> None:
     """Show a suite's matrix: which cells are done and which are missing, its datasets, and the core-hours to expect.
 
-    Validates the whole suite and writes nothing; --tasks, --methods and --seeds choose a part as in `run`. Core-hours and the end come from what finished runs and datasets of
-    the same kind took in this store; where there is nothing like it, they are not guessed, and that is said. More
-    workers than cores are refused, as `run` refuses them.
+    Validates the whole suite and writes nothing; --tasks, --methods and --seeds choose a part, as in `run`. Core-hours
+    and the end come from what finished runs and datasets of the same kind took in this store; where there is nothing
+    like it, they are not guessed, and that is said. More workers than cores are refused, as `run` refuses them.
     """
     from suites.dispatch import check_workers
 

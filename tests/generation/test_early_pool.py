@@ -60,15 +60,18 @@ def test_what_the_main_path_learns_does_not_depend_on_the_early_one():
     assert np.array_equal(states[0].source.obs, states[1].source.obs)
 
 
-def test_an_early_trajectory_has_the_uncertainty_of_the_model_that_imagined_it():
-    built = builder(small_config(early_fraction=0.5))
+@pytest.mark.parametrize("rollouts", ["imagined", "executed"])
+def test_one_model_judges_the_whole_pool(rollouts):
+    built = builder(small_config(rollouts, early_fraction=0.5))
     built.run(silent)
     products, tools = built.state()["products"], built._tools
     columns = products["candidates"]["columns"]
-    early = early_candidates(products["candidates"]["start_type"], 0.5)[columns["episode_id"]]
-    for state, rows in ((products["early"]["model"], early), (products["model"], ~early)):
-        scored = model_uncertainty(tools.model(state), columns["obs"][rows], columns["action"][rows])
-        assert np.allclose(scored, columns["uncertainty"][rows], atol=1e-5)
+    final, early = (tools.model(state) for state in (products["model"], products["early"]["model"]))
+    scored = model_uncertainty(final, columns["obs"], columns["action"])
+    assert np.allclose(scored, columns["uncertainty"], atol=1e-5)
+    of_early = early_candidates(products["candidates"]["start_type"], 0.5)[columns["episode_id"]]
+    other = model_uncertainty(early, columns["obs"][of_early], columns["action"][of_early])
+    assert not np.allclose(other, columns["uncertainty"][of_early], atol=1e-5)
 
 
 def test_two_sets_of_rollouts_are_merged_in_the_order_of_their_starts(reacher):
