@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from analysis import paired
 from analysis.comparisons import check_methods
 from analysis.load import SuiteResults
 from analysis.sequential import boundaries
+from analysis.tables import Scale, scale_over
 from suites.store import Store, read_json
 from wombet.errors import InputError
 from wombet.files import pretty_json, write_atomically
@@ -57,11 +58,12 @@ class Decision:
     """A plan, the looks taken so far, and the conclusion: `a`, `b`, `undecided at the cap`, or None while open.
 
     `foreseen` is how many seeds were already finished when the plan was made: beyond the first look, the plan was not
-    made blind.
+    made blind. All looks are of scores on one `scale`: over several pairs normalised, where the tables' are.
     """
 
     plan: Plan
     foreseen: int
+    scale: Scale
     looks: tuple[Look, ...] = field(default=())
     conclusion: str | None = None
 
@@ -94,7 +96,7 @@ def decide(store: Store, plan: Plan, load: Load, run: Run | None) -> Decision:
     results = load()
     check_methods(results, [plan.a, plan.b])
     path = decision_path(store, plan)
-    decision = _stored(path, plan) or Decision(plan, _finished(results, plan))
+    decision = _stored(path, plan) or Decision(plan, _finished(results, plan), scale_over(results, results.pairs))
     bounds = boundaries([seeds / plan.cap for seeds in plan.looks], plan.alpha)
     for index in range(len(decision.looks), len(plan.looks)):
         if decision.conclusion is not None:
@@ -105,7 +107,7 @@ def decide(store: Store, plan: Plan, load: Load, run: Run | None) -> Decision:
             results = load()
         if _finished(results, plan, seeds) < seeds:
             break
-        look = _look(results, plan, seeds, float(bounds[index]))
+        look = _look(results, plan, seeds, decision.scale, float(bounds[index]))
         decision = _after(decision, look)
         write_atomically(path, pretty_json(_plain(decision)))
     return decision
@@ -123,8 +125,8 @@ def _finished(results: SuiteResults, plan: Plan, limit: int | None = None) -> in
     return count
 
 
-def _look(results: SuiteResults, plan: Plan, seeds: int, bound: float) -> Look:
-    found = paired.paired_differences(results, plan.a, plan.b, results.pairs, seeds)
+def _look(results: SuiteResults, plan: Plan, seeds: int, scale: Scale, bound: float) -> Look:
+    found = paired.paired_differences(results, plan.a, plan.b, results.pairs, seeds, scale)
     assert found is not None
     p = paired.t_test_p(found)
     known = bool(np.isfinite(p))
@@ -149,7 +151,7 @@ def _after(decision: Decision, look: Look) -> Decision:
         conclusion = decision.plan.a if look.difference > 0 else decision.plan.b
     elif look.seeds == decision.plan.cap:
         conclusion = "undecided at the cap"
-    return Decision(decision.plan, decision.foreseen, (*decision.looks, look), conclusion)
+    return replace(decision, looks=(*decision.looks, look), conclusion=conclusion)
 
 
 def _plain(decision: Decision) -> dict[str, Any]:
@@ -173,4 +175,5 @@ def _stored(path: Path, plan: Plan) -> Decision | None:
             "a plan must not change after a look, so give the same one"
         )
     looks = tuple(Look(**look) for look in content["looks"])
-    return Decision(stored, content["foreseen"], looks, content["conclusion"])
+    # Looks that were taken before the scale was kept are of scores as they are.
+    return Decision(stored, content["foreseen"], content.get("scale", "score"), looks, content["conclusion"])

@@ -11,6 +11,7 @@ from analysis import paired
 from analysis.aggregates import groups
 from analysis.comparisons import check_methods
 from analysis.load import SuiteResults
+from analysis.tables import scale_over
 from wombet.errors import InputError
 
 CAUTION = 0.8
@@ -43,8 +44,9 @@ def power_table(
 
     A paired two-sided t-test on independent units is assumed, with the variance of the paired differences in the store;
     `seeds_cautious` takes the upper end of an 80 % interval of that variance, which few seeds know badly. Where runs
-    share datasets a unit is a dataset, and the seeds needed presume as many runs on each as now. Raises InputError for
-    a difference, power or alpha out of range.
+    share datasets a unit is a dataset, and the seeds needed presume as many runs on each as now. Over several pairs the
+    difference is one of normalised scores where the tables' are, and `note` says so. Raises InputError for a
+    difference, power or alpha out of range.
     """
     if not 0 < difference <= 1:
         raise InputError(
@@ -65,15 +67,16 @@ def power_table(
 def _needed(
     results: SuiteResults, a: str, b: str, pairs: list[str], difference: float, power: float, alpha: float
 ) -> list[object]:
-    found = paired.paired_differences(results, a, b, pairs)
+    scale = scale_over(results, pairs)
+    found = paired.paired_differences(results, a, b, pairs, scale=scale)
     if found is None:
         return [0, 0, math.nan, math.nan, math.nan, None, None, "no seed that both finished"]
     error, freedom = paired.standard_error(found)
     seeds = found.n_seeds
     if not np.isfinite(error):
         return [seeds, found.n_units, math.nan, math.nan, math.nan, None, None, "too few seeds to know the variance"]
-    shared = found.n_units < len(found.values)
-    note = "units are datasets shared by runs" if shared else ""
+    notes = ["of normalised scores"] if scale == "normalised" else []
+    notes += ["units are datasets shared by runs"] if found.n_units < len(found.values) else []
     if error == 0:
         return [seeds, found.n_units, 0.0, 0.0, 1.0, None, None, "the differences do not vary"]
     cautious = error * math.sqrt(freedom / scipy.stats.chi2.ppf((1 - CAUTION) / 2, freedom))
@@ -87,7 +90,7 @@ def _needed(
         paired.detectable_difference(found, alpha, power),
         paired.power_of_t_test(difference / error, freedom, alpha),
         *sizes,
-        note,
+        "; ".join(notes),
     ]
 
 

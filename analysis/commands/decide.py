@@ -99,7 +99,8 @@ def _print(decision: "Decision") -> None:
     frame = pd.DataFrame(rows, columns=columns).rename(columns={"nominal_p": "needed p"})
     for name in ("p", "needed p"):
         frame[name] = [None if value is None else f"{value:.2g}" for value in frame[name]]
-    place.print(frame_table(frame, f"{plan.a} - {plan.b}, looks at {', '.join(map(str, plan.looks))} seeds"))
+    of = " of normalised scores" if decision.scale == "normalised" else ""
+    place.print(frame_table(frame, f"{plan.a} - {plan.b}{of}, looks at {', '.join(map(str, plan.looks))} seeds"))
     if decision.foreseen >= plan.looks[0]:
         place.print(
             f"{decision.foreseen} seeds were already finished when this plan was made, so it was not made blind.",

@@ -192,6 +192,29 @@ def test_power_says_how_many_seeds_a_difference_needs(tmp_path):
     assert power_table(results, 0.2, ["wombet", "sac"]).iloc[0]["seeds_needed"] < row["seeds_needed"]
 
 
+def test_over_several_pairs_the_power_is_that_of_normalised_differences_where_the_tables_are(tmp_path):
+    spreads = {"wombet": 0.01, "sac": 0.0, "random": 0.0}
+    lows = {"wombet": 0.9, "sac": 0.5, "random": 0.1}
+    results = results_of(
+        tmp_path,
+        SyntheticSuite(
+            methods=tuple(lows),
+            levels=("close", "far"),
+            seeds=10,
+            n_datasets=10,
+            level_score=lambda method, level, seed: (lows[method] + seed * spreads[method]) / (1 + (level == "far")),
+        ),
+    )
+    raw = power_table(results, 0.1, ["wombet", "sac"])
+    measured = {name: replace(own, beforehand=True) for name, own in results.anchors.items()}
+    table = power_table(replace(results, anchors=measured), 0.1, ["wombet", "sac"])
+    over_all, pairs = table[table["scope"] == "all"].iloc[0], table[table["scope"] == "pair"]
+    assert over_all["note"].startswith("of normalised scores")
+    assert over_all["standard_error"] > 1.5 * raw[raw["scope"] == "all"].iloc[0]["standard_error"]
+    assert pairs["note"].str.contains("normalised").sum() == 0
+    assert pairs["standard_error"].tolist() == raw[raw["scope"] == "pair"]["standard_error"].tolist()
+
+
 def invoke(command, *arguments):
     program = Typer()
     program.command()(command)

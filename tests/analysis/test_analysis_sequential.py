@@ -1,6 +1,7 @@
 """Group-sequential decisions: known boundaries, error under repeated looks, and a plan that cannot be bent."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,38 @@ def test_a_clear_difference_is_decided_before_the_cap_and_the_looks_are_kept(tmp
     assert kept["foreseen"] == 10
     assert decide(store, plan("wombet", "sac"), loader(store), None) == decision
     assert decide(store, plan("sac", "wombet"), loader(store), None).conclusion == "wombet"
+
+
+def two_levels(store: Store, beforehand: bool):
+    def load():
+        results = loader(store)()
+        return replace(
+            results, anchors={name: replace(own, beforehand=beforehand) for name, own in results.anchors.items()}
+        )
+
+    return load
+
+
+def test_over_several_pairs_looks_are_of_normalised_scores_where_the_tables_are_and_stay_so(tmp_path):
+    scores = {"wombet": (0.9, -0.3), "sac": (0.5, -0.5), "random": (0.1, -0.9)}
+    what = SyntheticSuite(
+        methods=tuple(scores),
+        levels=("close", "far"),
+        seeds=6,
+        n_datasets=6,
+        level_score=lambda method, level, seed: scores[method][level == "far"] + 0.01 * seed * (method == "wombet"),
+    )
+    store = Store(write_store(tmp_path, what))
+    two, early = plan("wombet", "sac", first=2, step=4, cap=6), plan("wombet", "random", first=2, step=4, cap=6)
+    decision = decide(store, two, two_levels(store, True), None)
+    assert (decision.scale, decision.looks[0].difference) == ("normalised", pytest.approx((1.0 + 0.5) / 2, abs=0.02))
+    raw = decide(store, early, two_levels(store, False), None)
+    assert (raw.scale, raw.looks[0].difference) == ("score", pytest.approx(0.7, abs=0.02))
+    path = decision_path(store, early)
+    content = json.loads(path.read_text())
+    del content["scale"]
+    path.write_text(json.dumps(content))
+    assert decide(store, early, two_levels(store, True), None).scale == "score"
 
 
 def test_no_difference_is_undecided_at_the_cap(tmp_path):
