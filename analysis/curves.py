@@ -1,5 +1,6 @@
 """Learning curves: the score of a method's runs at every evaluation point, against what it cost to get there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -59,33 +60,46 @@ def at_target_steps(history: pd.DataFrame, steps: int) -> pd.DataFrame:
     return history[history["target_steps"] <= steps].drop_duplicates("seed", keep="last")
 
 
-def stopped_at(results: SuiteResults, steps: int) -> SuiteResults:
-    """Return results whose runs end with their last evaluation of at most `steps` target steps.
-
-    Raises InputError if no run was evaluated by then.
-    """
+def stopped_at(results: SuiteResults, steps: Mapping[str, int]) -> SuiteResults:
+    """Return results whose runs end with their last evaluation of at most so many target steps, by pair."""
     rows = results.evaluations[results.evaluations["usable"].astype(bool)].sort_values("evaluation")
-    rows = rows[rows["target_steps"] <= steps].drop_duplicates(_RUN, keep="last").set_index(_RUN)[_ENDS]
-    if rows.empty:
-        raise InputError(f"suite {results.manifest['name']} has no finished run that was evaluated by {steps:,} steps")
+    rows = rows[rows["target_steps"] <= rows["pair"].map(steps)]
+    rows = rows.drop_duplicates(_RUN, keep="last").set_index(_RUN)[_ENDS]
     ends = rows.reindex(pd.MultiIndex.from_frame(results.runs[_RUN])).set_axis(results.runs.index)
     kept = results.runs["usable"].astype(bool) & ends["score"].notna()
     return replace(results, runs=results.runs.assign(usable=kept, **{name: ends[name] for name in _ENDS}))
 
 
-def common_target_steps(results: SuiteResults, pair: str) -> int | None:
-    """Return the largest number of target steps at which every run of every online method of a pair was evaluated.
+def common_target_steps(
+    results: SuiteResults, pair: str, methods: Sequence[str] | None = None, limit: int | None = None
+) -> int | None:
+    """Return the largest number of target steps, up to `limit`, at which every run of a pair was evaluated.
 
-    None if no method of the pair trains online.
+    Of all methods, or the named ones; those that never train online do not count. None if all are such.
     """
     grids = []
-    for method in results.methods:
+    for method in results.methods if methods is None else methods:
         history = results.history(pair, method)
         for _, steps in history.groupby("seed")["target_steps"]:
             grid = {int(number) for number in steps}
             if max(grid) > 0:
-                grids.append(grid)
+                grids.append({number for number in grid if limit is None or number <= limit})
     return max(set.intersection(*grids), default=0) if grids else None
+
+
+def equal_target_steps(results: SuiteResults, methods: Sequence[str], limit: int) -> dict[str, int]:
+    """Return by pair the largest number of target steps, up to `limit`, at which all of the methods were evaluated.
+
+    0 where none of them trains online. Raises InputError for a pair where they share no evaluation by then.
+    """
+    common = {pair: common_target_steps(results, pair, methods, limit) for pair in results.pairs}
+    for pair, steps in common.items():
+        if steps == 0 and limit > 0:
+            raise InputError(
+                f"{', '.join(methods)} were not all evaluated at one number of target steps up to {limit:,} on {pair}; "
+                "give a larger --target-steps, or compare them at the end"
+            )
+    return {pair: steps or 0 for pair, steps in common.items()}
 
 
 def learning_curves(

@@ -19,7 +19,7 @@ def compare_command(
     ] = DEFAULT_MARGIN,
     target_steps: Annotated[
         int | None,
-        typer.Option("--target-steps", min=0, help="Compare after at most so many target steps, not at the end."),
+        typer.Option("--target-steps", min=0, help="Compare at equal target steps, at most so many; not at the end."),
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Error probability over all comparisons of a kind.")] = 0.05,
     resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap resamples.")] = DEFAULT_RESAMPLES,
@@ -32,14 +32,15 @@ def compare_command(
     """Compare methods pair by pair and seed by seed, with intervals and p-values controlled over the whole table.
 
     Runs with one seed met the same data and initial states, so differences are taken within seeds: of final scores, or,
-    with --target-steps, of those of the last evaluation by then, where methods took different numbers. p-values are
-    those of a sign-flip test, adjusted by Holm's method over all pairs of methods in the same scope; where the
-    independent seeds or datasets cannot reach --alpha there is none, but "too few seeds". `detectable` is the smallest
-    true difference that such a test would find four times in five.
+    with --target-steps, of those at the last number of target steps by then at which all of the methods were evaluated
+    (printed, since methods are not evaluated at the same steps). p-values are those of a sign-flip test, adjusted by
+    Holm's method over all pairs of methods in the same scope; where the independent seeds or datasets cannot reach
+    --alpha there is none, but "too few seeds". `detectable` is the smallest true difference that such a test would find
+    four times in five.
     """
     from analysis.bootstrap import check_resamples
-    from analysis.comparisons import compare, tally
-    from analysis.curves import stopped_at
+    from analysis.comparisons import check_methods, compare, tally
+    from analysis.curves import equal_target_steps, stopped_at
     from analysis.frames import frame_table, records
     from analysis.load import load_suite
     from suites.commands.options import console, manifest_name, print_json
@@ -47,17 +48,26 @@ def compare_command(
 
     check_resamples(resamples)
     results = load_suite(Store(store), manifest_name(suite, set_))
+    taken = None
     if target_steps is not None:
-        results = stopped_at(results, target_steps)
+        taken = equal_target_steps(results, check_methods(results, methods), target_steps)
+        results = stopped_at(results, taken)
     table = compare(results, methods, margin=margin, alpha=alpha, resamples=resamples)
     if json:
-        print_json({"suite": results.manifest["name"], "comparisons": records(table), "tally": records(tally(table))})
+        told = {"suite": results.manifest["name"], "target_steps": taken, "comparisons": records(table)}
+        print_json({**told, "tally": records(tally(table))})
         return
+    when = "" if taken is None else f", at {_steps(taken)} target steps"
     shown = table.drop(columns=["p_equivalence", "margin", "correlation"])
     for scope, rows in shown.groupby("scope", sort=False):
         if scope == "family" and rows["group"].nunique() == 1:
             continue
         title = {"all": "over all pairs", "family": "by task family", "pair": "by task pair"}[str(scope)]
-        when = "" if target_steps is None else f", after at most {target_steps:,} target steps"
         console().print(frame_table(rows.drop(columns=["scope"]), f"a - b, {title}{when}"))
     console().print(frame_table(tally(table), "verdicts over task families"))
+
+
+def _steps(taken: dict[str, int]) -> str:
+    if len(set(taken.values())) == 1:
+        return f"{next(iter(taken.values())):,}"
+    return ", ".join(f"{steps:,} ({pair})" for pair, steps in taken.items())

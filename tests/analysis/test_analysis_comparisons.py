@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from analysis.commands.compare import compare_command
 from analysis.commands.power import power_command
 from analysis.comparisons import compare, tally
+from analysis.curves import equal_target_steps
 from analysis.load import load_suite
 from analysis.power import power_table
 from suites.store import Store
@@ -96,6 +97,20 @@ def test_methods_can_be_compared_at_equal_target_steps(tmp_path):
     assert differences() == pytest.approx({"wombet - sac": 0.0, "wombet - bc": 1.0, "sac - bc": 1.0})
     half = differences("--target-steps", "1700")
     assert half == pytest.approx({"wombet - sac": 0.0, "wombet - bc": 0.4, "sac - bc": 0.4})
+
+
+def test_methods_evaluated_at_different_steps_are_compared_at_the_last_common_one(tmp_path):
+    what = SyntheticSuite(methods=("wombet", "sac"), score=lambda _, progress, __: progress)
+    root = write_store(tmp_path, what)
+    results = load_suite(Store(root), what.name)
+    rows = results.evaluations
+    grid = sorted(set(rows["target_steps"]))
+    thinned = replace(results, evaluations=rows[(rows["method"] == "wombet") | (rows["target_steps"] != grid[-1])])
+    asked = ["wombet", "sac"]
+    assert equal_target_steps(thinned, asked, grid[-1] * 5) == dict.fromkeys(results.pairs, grid[-2])
+    assert equal_target_steps(results, asked, grid[-1] * 5) == dict.fromkeys(results.pairs, grid[-1])
+    with pytest.raises(InputError, match="not all evaluated at one number of target steps up to 1 on reacher-close"):
+        equal_target_steps(results, asked, 1)
 
 
 def test_a_comparison_read_backwards_is_the_same_mirrored(tmp_path):
