@@ -81,17 +81,19 @@ def make_plan(suite: str, a: str, b: str, first: int, step: int, cap: int, alpha
 
 
 def decision_path(store: Store, plan: Plan) -> Path:
-    """Where the looks of a comparison are kept."""
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{plan.a}-vs-{plan.b}")
-    return store.root / "decisions" / plan.suite / f"{name}.json"
+    """Where the looks of a comparison are kept, in whichever order its methods were first named."""
+    names = [re.sub(r"[^A-Za-z0-9.-]+", "-", f"{a}-vs-{b}") for a, b in ((plan.a, plan.b), (plan.b, plan.a))]
+    own, mirrored = (store.root / "decisions" / plan.suite / f"{name}.json" for name in names)
+    return mirrored if mirrored.exists() and not own.exists() else own
 
 
 def decide(store: Store, plan: Plan, load: Load, run: Run | None) -> Decision:
     """Take the looks that are due, one after the other, until one crosses its bound or the cap is reached.
 
     `run(n)` must finish the first n seeds of both methods; without it only looks whose seeds are there are taken. Each
-    look is written to the store before the next seeds are run, and never taken again. Raises InputError if the store
-    holds looks of another plan: a plan that changes after a look is none.
+    look is written to the store before the next seeds are run, and never taken again. A plan of b and a goes on with
+    that of a and b. Raises InputError if the store holds looks of another plan: a plan that changes after a look is
+    none.
     """
     results = load()
     check_methods(results, [plan.a, plan.b])
@@ -107,7 +109,7 @@ def decide(store: Store, plan: Plan, load: Load, run: Run | None) -> Decision:
             results = load()
         if _finished(results, plan, seeds) < seeds:
             break
-        look = _look(results, plan, seeds, decision.scale, float(bounds[index]))
+        look = _look(results, decision.plan, seeds, decision.scale, float(bounds[index]))
         decision = _after(decision, look)
         write_atomically(path, pretty_json(_plain(decision)))
     return decision
@@ -169,7 +171,7 @@ def _stored(path: Path, plan: Plan) -> Decision | None:
         )
     own = content["plan"]
     stored = Plan(own["suite"], own["a"], own["b"], tuple(own["looks"]), own["alpha"])
-    if stored != plan:
+    if stored not in (plan, replace(plan, a=plan.b, b=plan.a)):
         raise InputError(
             f"{path} holds looks of another plan (seeds {', '.join(map(str, stored.looks))}, alpha {stored.alpha}); "
             "a plan must not change after a look, so give the same one"

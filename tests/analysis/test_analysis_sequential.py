@@ -76,7 +76,7 @@ def test_a_clear_difference_is_decided_before_the_cap_and_the_looks_are_kept(tmp
     assert [look["seeds"] for look in kept["looks"]] == [look.seeds for look in decision.looks]
     assert kept["foreseen"] == 10
     assert decide(store, plan("wombet", "sac"), loader(store), None) == decision
-    assert decide(store, plan("sac", "wombet"), loader(store), None).conclusion == "wombet"
+    assert decide(store, plan("sac", "wombet"), loader(store), None) == decision
 
 
 def two_levels(store: Store, beforehand: bool):
@@ -154,6 +154,8 @@ def test_a_plan_cannot_change_after_a_look(tmp_path):
     for change in ({"cap": 9}, {"alpha": 0.1}, {"first": 6}):
         with pytest.raises(InputError, match="another plan"):
             decide(store, plan("rlpd", "sac", **change), loader(store), None)
+        with pytest.raises(InputError, match="another plan"):
+            decide(store, plan("sac", "rlpd", **change), loader(store), None)
 
 
 @pytest.mark.parametrize("change", [{"first": 1}, {"first": 11}, {"step": 0}, {"alpha": 0.7}])
