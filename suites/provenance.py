@@ -38,14 +38,21 @@ class Attempt:
     """One attempt at a run or a dataset, written when it begins and when it ends.
 
     An earlier attempt that could not write its own end, because it was killed, is closed with the time and the costs
-    of its last heartbeat, and the state "lost".
+    of its last heartbeat, and the state "lost". `known` is what else there is to say of the attempt.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, **known: Any) -> None:
         self.path = folder / "provenance.json"
         self._earlier = [_closed(attempt, folder) for attempt in read_list(self.path)]
         self.spending = Spending(device)
-        self.record: dict[str, Any] = {**_machine(), **_code(), **slurm_ids(), "device": device, **_device(device)}
+        self.record: dict[str, Any] = {
+            **_machine(),
+            **_code(),
+            **slurm_ids(),
+            "device": device,
+            **_device(device),
+            **known,
+        }
         self.record |= {"pid": os.getpid(), "restart": len(self._earlier), "start": _now(), "end": None}
         self.record |= {"threads": _threads(), "thread_settings": _thread_settings(), "problems": []}
         self._write()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from suites.adapter_source import adapter_source
 from suites.adapters import build_adapter
 from suites.checkpoint import state_sha256
 from suites.claim import ClaimLost, claim
@@ -73,7 +74,7 @@ def _write_spec(spec: RunSpec, folder: Path) -> None:
 
 
 def _attempt(spec: RunSpec, store: Store, folder: Path, device: str, pace: Pace) -> Outcome:
-    attempt = Attempt(folder, device)
+    attempt = Attempt(folder, device, **adapter_source(spec.method))
     pace.spending = attempt.spending
     (folder / "error.txt").unlink(missing_ok=True)
     try:

@@ -85,7 +85,8 @@ def _plain_number(value: Any) -> Any:
 
 def _string_key(key: Any) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"a state's keys are strings, not {type(key).__name__}")
+        kind = type(key).__name__
+        raise TypeError(f"a state's keys are strings, and {key!r} is of type {kind}; keep a list of pairs instead")
     return key
 
 

@@ -48,8 +48,9 @@ def run_command(
     given again at any time. Failed runs are named, leave the others alone (exit code 1), and are tried again.
     With --executor slurm it returns once everything is queued; `wombet status` and `wombet retry` do the rest.
     """
+    from suites.adapter_source import changed_since
     from suites.commands.data import verify_built
-    from suites.commands.running import carry_out, exit_code
+    from suites.commands.running import carry_out, exit_code, tell_changed
     from suites.datasets import missing_datasets
     from suites.dispatch import check_workers
     from suites.site import load_site
@@ -70,6 +71,7 @@ def run_command(
     missing_datasets(recipes, place)
     place.prepare()
     place.write_manifest(matrix.manifest())
+    tell_changed(changed_since(chosen.runs, place))
     if executor == "slurm":
         _queue(chosen, recipes, matrix.name, place, profile, max_failures)
         return

@@ -57,6 +57,18 @@ def tell_queued(submitted: "Submitted", suite: str, store: "Store") -> None:
         out.print(f"`wombet status {suite} --store {store.root}` shows how it goes", markup=False, soft_wrap=True)
 
 
+def tell_changed(changed: dict[str, int]) -> None:
+    """Name the rows with finished runs whose adapter's source file is another one now."""
+    for row, count in changed.items():
+        console().print(
+            f"{row}: {count} finished runs are of an adapter whose file has changed since, and are kept; if its "
+            "results change, raise the version in its capabilities",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def tell_left_alone(count: int) -> None:
     """Say that failed runs were not tried again, if there are any."""
     if count:

@@ -40,6 +40,11 @@ def test_a_new_baseline_keeps_the_contract_passes_its_own_test_and_runs_as_writt
     ran = subprocess.run(run, capture_output=True, text=True, check=False, **settings)
     assert ran.returncode == 0, ran.stderr
     assert "my-method" in ran.stdout
+    assert "has changed since" not in ran.stdout
+    with (package / "my_method.py").open("a") as adapter:
+        adapter.write("\n# another algorithm\n")
+    again = subprocess.run(run, capture_output=True, text=True, check=True, **settings)
+    assert "my-method: 2 finished runs are of an adapter whose file has changed since, and are kept" in again.stdout
 
 
 def test_a_new_baseline_overwrites_nothing(wombet: Program, tmp_path: Path) -> None:
