@@ -19,8 +19,8 @@ RANDOM, FROM_SCRATCH = "random", "sac"
 class PairAnchors:
     """Mean returns of a policy that has learnt nothing (`low`) and of one that has learnt from scratch (`high`).
 
-    `low_source` and `high_source` say in words how each was measured; `beforehand` is whether both were measured for
-    the very same task by runs that are not the suite's own.
+    `low_source` and `high_source` say in words how each was measured; `beforehand` is whether both are kept with the
+    software, measured for the very same task, and not taken from the suite's own results.
     """
 
     pair: str

@@ -36,6 +36,7 @@ def findings_of(manifest: dict[str, Any], runs: pd.DataFrame, evaluations: pd.Da
             found.extend(_damage(where, cells))
             found.extend(_evaluation_points(where, cells, histories.get((pair, method), usable.iloc[:0])))
             found.extend(_few_seeds(where, cells))
+    found.extend(_only_random_steps(manifest))
     found.extend(_unequal_seeds(manifest, runs))
     found.extend(_mixed_datasets(runs))
     found.extend(_mixed_versions(runs))
@@ -104,6 +105,16 @@ def _few_seeds(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
     if 0 < number < MIN_SEEDS_FOR_INTERVAL:
         only = "1 finished seed" if number == 1 else f"{number} finished seeds"
         yield Finding("few seeds", where, f"{only}: points without intervals ({MIN_SEEDS_FOR_INTERVAL} are needed).")
+
+
+def _only_random_steps(manifest: dict[str, Any]) -> Iterator[Finding]:
+    for method, config in manifest.get("method_configs", {}).items():
+        steps, random = manifest["budgets"][method]["target_steps"], config.get("random_steps", 0)
+        if 0 < steps <= random:
+            message = (
+                f"random_steps is {random:,}, so that all {steps:,} target steps are random and nothing is learned."
+            )
+            yield Finding("settings", method, message)
 
 
 def _unequal_seeds(manifest: dict[str, Any], runs: pd.DataFrame) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ class ContinuedSAC(SAC):
         needs_dataset=True,
         kind="control",
         source="ours; actor, critics, targets, temperature and optimisers are the source agent's",
+        deviations=("the target entropy and the step size of the temperature are SAC's, not the source agent's",),
     )
 
     def __init__(self, problem: Problem, config: ContinuedSACConfig, streams: Streams, device: str) -> None:

@@ -1,8 +1,8 @@
 """The data that controls and ablations are fed in place of the accepted trajectories: same format, another choice.
 
 A gain from generated data belongs to the world model only if it exceeds what these give: trajectories that no filter
-chose, real source rows without any model, and the source agent's policy in the model without any planner; all of as
-many rows as were accepted. A gain from the filter is one over the other rules, each of which keeps the same number of
+chose, the newest real source rows (those of the planner's own episodes first), and the source agent's policy in the
+model without any planner; all of as many rows as were accepted. A gain from the filter is one over the other rules, each of which keeps the same number of
 trajectories of the same pool.
 """
 

@@ -22,6 +22,18 @@ def found(results, kind: str) -> list[str]:
     return [str(finding) for finding in results.findings if finding.kind == kind]
 
 
+def test_a_method_whose_steps_are_all_random_is_named(tmp_path):
+    store, what = Store(write_store(tmp_path)), SyntheticSuite()
+    path = tmp_path / "suites" / f"{what.name}.json"
+    manifest = json.loads(path.read_text())
+    steps = manifest["budgets"]["sac"]["target_steps"]
+    manifest["method_configs"] = {"sac": {"random_steps": steps}, "wombet": {"random_steps": steps - 1}, "bc": {}}
+    path.write_text(json.dumps(manifest))
+    assert found(load_suite(store, what.name), "settings") == [
+        f"sac: random_steps is {steps:,}, so that all {steps:,} target steps are random and nothing is learned."
+    ]
+
+
 def test_a_whole_suite_has_a_row_for_every_run_and_evaluation_and_no_findings(tmp_path):
     results = load(tmp_path)
     assert len(results.runs) == 6 * 5
