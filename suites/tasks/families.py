@@ -23,6 +23,8 @@ class Family:
     `reward(obs, action, next_obs, **parameters)` and `terminated(next_obs, **parameters)` take numpy arrays and torch
     tensors of shape (..., dim) and return shape (...,). `levels` names at least "source"; "aligned" is the source.
     `kwargs` go to `gymnasium.make(env_id)`, whose environment must be a MuJoCo one that ends no episode by itself.
+    Raise `version` when the code of the reward, the termination, the observation or the dynamics changes: names and
+    numbers are compared by themselves, code is not, and results of the old code would pass for those of the new.
     """
 
     name: str
@@ -37,3 +39,4 @@ class Family:
     horizon: int
     levels: Mapping[str, Level]
     group: Literal["core", "smoke", "extended"] = "extended"
+    version: int = 1

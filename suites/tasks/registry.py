@@ -33,7 +33,7 @@ def family(name: str) -> Family:
 
 
 def register_family(new: Family) -> None:
-    """Add a family; raises InputError if its name is taken or not usable, or if it has no source level."""
+    """Add a family; raises InputError if its name, its version or its levels cannot be used."""
     _read_builtin()
     _add(new)
 
@@ -57,6 +57,10 @@ def _add(new: Family) -> None:
     if "source" not in new.levels or "aligned" in new.levels:
         raise InputError(
             f"the levels of family {new.name!r} must include 'source' and leave out 'aligned', which equals it"
+        )
+    if type(new.version) is not int or new.version < 1:
+        raise InputError(
+            f"the version of family {new.name!r} is {new.version!r}; it must be a whole number of at least 1"
         )
     _families[new.name] = new
 

@@ -137,9 +137,9 @@ class Task:
         return cls(**value)
 
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change with every number of the task, and not with its name."""
+        """Return 12 hexadecimal digits that change with the task's numbers and version, and not with its name."""
         family = self.definition
-        numbers = {
+        numbers: dict[str, Any] = {
             "env": [family.env_id, family.kwargs],
             "observation": [type(family.observation).__name__, dataclasses.asdict(family.observation)],  # type: ignore[call-overload]
             "reward": [family.reward.__qualname__, self.reward_parameters],
@@ -147,6 +147,9 @@ class Task:
             "initial": dataclasses.asdict(self.initial_states),
             "horizon": self.horizon,
         }
+        if family.version != 1:
+            # Left out of the first version, so that results from before there were versions keep their names.
+            numbers["version"] = family.version
         return sha256(canonical_json(numbers))[:12]
 
 

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from suites.tasks import Task, families, make_task
+from suites.tasks import Task, families, make_task, registry
 from wombet.errors import InputError
 
 FAMILIES = sorted(families())
@@ -89,6 +89,17 @@ def test_ids_and_fingerprints_tell_tasks_apart():
     assert len({task.id for task in tasks}) == len({task.fingerprint() for task in tasks}) == 36
     assert make_task("hopper").fingerprint() != make_task("hopper", horizon=200).fingerprint()
     assert make_task("hopper").fingerprint() == make_task("hopper", horizon=1000).fingerprint()
+
+
+def test_a_new_version_of_a_family_makes_other_tasks_of_all_its_levels(monkeypatch):
+    levels = ("source", "close", "far")
+    first = {make_task("reacher", level).fingerprint() for level in levels}
+    assert "23c6625d9c4e" in first, "the first version has the name from before there were versions"
+    for version in (2, 3):
+        newer = dataclasses.replace(registry.family("reacher"), version=version)
+        monkeypatch.setitem(registry._families, "reacher", newer)
+        first |= {make_task("reacher", level).fingerprint() for level in levels}
+    assert len(first) == 3 * len(levels)
 
 
 @pytest.mark.parametrize(

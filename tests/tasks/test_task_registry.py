@@ -124,7 +124,7 @@ def test_a_taken_name_and_unusable_families_are_refused(tmp_path):
         """
         import dataclasses
         from suites.tasks import register_family
-        for change in ({"name": "a/b"}, {"levels": {}}):
+        for change in ({"name": "a/b"}, {"levels": {}}, {"version": 0}):
             try:
                 register_family(dataclasses.replace(make(), **change))
             except ValueError as error:
@@ -133,6 +133,7 @@ def test_a_taken_name_and_unusable_families_are_refused(tmp_path):
     )
     assert "the family name 'a/b' must be" in done.stdout
     assert "must include 'source'" in done.stdout
+    assert "version of family 'double' is 0; it must be a whole number of at least 1" in done.stdout
 
 
 def test_the_answer_to_what_families_there_are_is_a_copy():
