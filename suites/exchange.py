@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suites.plausible import check_labels, check_sizes, place
 from suites.tasks.task import Task
 from wombet.dataset import TransferDataset
 from wombet.errors import InputError
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
 NAME = re.compile(r"([-_\w]+/)*[-_\w]+-v\d+")
 CARD_KEY = "wombet_card"
 """Entry of the Minari metadata that holds the transfer dataset's card."""
+
+COLUMNS: dict[str, type[np.generic]] = {
+    "observations": np.float32,
+    "actions": np.float32,
+    "rewards": np.float64,
+    "terminations": np.bool_,
+    "truncations": np.bool_,
+}
+"""What an episode has of a Minari dataset, and as what it is read."""
 
 DESCRIPTION = (
     "Rows of the transfer dataset {id} with the rewards of {task}. infos/uncertainty[t + 1] is the epistemic "
@@ -132,8 +143,8 @@ def rows_of(minari: "MinariDataset", source: Task) -> tuple[TransferDataset, NDA
     """Return a Minari dataset's rows with `source`'s rewards, the original rewards (N,), and how episodes ended.
 
     Uncertainties are zero and there are no simulator states. Raises InputError, naming the episode, unless every row
-    fits the family: shapes, finite numbers, actions in [-1, 1], flags at the end of an episode only, and terminations
-    that are the task's.
+    fits the family: shapes, finite numbers of plausible size, actions in [-1, 1], flags at the end of an episode only,
+    and terminations that are the task's.
     """
     _check_space("observation", minari.observation_space, source.obs_dim, None, source)
     _check_space("action", minari.action_space, source.action_dim, 1.0, source)
@@ -142,7 +153,9 @@ def rows_of(minari: "MinariDataset", source: Task) -> tuple[TransferDataset, NDA
         raise InputError(f"the Minari dataset {minari.id} has no episodes")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     steps = np.array([len(part["action"]) for part in parts])
+    check_sizes(joined["obs"], joined["next_obs"], steps)
     reward, terminal = source.relabel(joined["obs"], joined["action"], joined["next_obs"])
+    check_labels(reward, source, steps)
     terminated, truncated, ends = _settle_ends(joined["terminated"], joined["truncated"], terminal, steps)
     _check_terminations(terminated, terminal, steps, source)
     dataset = TransferDataset(
@@ -231,7 +244,7 @@ def _check_space(what: str, space: Any, size: int, bound: float | None, task: Ta
 def _episodes(minari: "MinariDataset") -> "Iterator[EpisodeData]":
     try:
         yield from minari.iterate_episodes()
-    except (OSError, KeyError, ValueError, TypeError, AssertionError) as error:
+    except Exception as error:  # h5py has many names for one damaged file
         raise _unreadable(Path(minari.storage.data_path), error) from error
 
 
@@ -241,18 +254,13 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _episode_rows(episode: "EpisodeData", task: Task) -> dict[str, NDArray[Any]]:
-    steps, where = len(episode), f"episode {episode.id} of the Minari dataset"
-    with np.errstate(over="ignore"):
-        observations, actions = np.asarray(episode.observations, np.float32), np.asarray(episode.actions, np.float32)
-    terminated, truncated = np.asarray(episode.terminations, bool), np.asarray(episode.truncations, bool)
-    rewards = np.asarray(episode.rewards, np.float64)
-    for name, values, wanted in (
-        ("observations", observations, (steps + 1, task.obs_dim)),
-        ("actions", actions, (steps, task.action_dim)),
-        ("rewards", rewards, (steps,)),
-        ("terminations", terminated, (steps,)),
-        ("truncations", truncated, (steps,)),
-    ):
+    where = f"episode {episode.id} of the Minari dataset"
+    columns = {name: _numbers(getattr(episode, name), kind, name, where) for name, kind in COLUMNS.items()}
+    observations, actions, rewards, terminated, truncated = columns.values()
+    steps = _steps(columns)
+    entries = {"observations": (steps + 1, task.obs_dim), "actions": (steps, task.action_dim)}
+    for name, values in columns.items():
+        wanted = entries.get(name, (steps,))
         if values.shape != wanted:
             raise InputError(f"{where} has {name} of shape {values.shape}; with {steps} steps they have {wanted}")
         # Rewards are replaced, so that theirs are not looked at.
@@ -271,6 +279,20 @@ def _episode_rows(episode: "EpisodeData", task: Task) -> dict[str, NDArray[Any]]
         "terminated": terminated,
         "truncated": truncated,
     }
+
+
+def _numbers(values: Any, kind: type[np.generic], name: str, where: str) -> NDArray[Any]:
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, kind)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where} has {name} that are not numbers; store them as numbers") from error
+
+
+def _steps(columns: dict[str, NDArray[Any]]) -> int:
+    """How many steps an episode has by most of its columns, so that the one that disagrees is named."""
+    told = Counter(len(np.atleast_1d(values)) - (name == "observations") for name, values in columns.items())
+    return told.most_common(1)[0][0]
 
 
 def _settle_ends(
@@ -295,8 +317,7 @@ def _check_terminations(
     if not len(wrong):
         return
     row = int(wrong[0])
-    episode = int(np.searchsorted(np.cumsum(steps), row, side="right"))
-    step = row - int(steps[:episode].sum())
+    episode, step = place(row, steps)
     found, right = ("ends", "does not") if terminated[row] else ("does not end", "does")
     raise InputError(
         f"episode {episode} of the Minari dataset {found} by termination at step {step}, and in {source.id} it "

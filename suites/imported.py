@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from suites.claim import claim
 from suites.datasets import has_rows, verify_dataset
 from suites.exchange import Ends, content_digits, open_minari, rows_of
+from suites.plausible import one_step_error
 from suites.provenance import Attempt
 from suites.rebuilt import put_in_place
 from suites.spec import IMPORTED, DatasetRecipe, imported_recipe
@@ -24,10 +25,6 @@ from wombet.errors import InputError
 if TYPE_CHECKING:
     from minari import MinariDataset
 
-CHECKED_ROWS = 200
-"""Rows that are repeated in the simulator, to see whether they can be the family's."""
-SMALLEST_CHANGE = 1e-3
-"""Observation entries that change less than this in a step are compared on this scale."""
 UNCERTAINTY_NOTE = "zero in every row: the data came without a model of ours to be uncertain"
 
 
@@ -67,24 +64,6 @@ def import_dataset(
             shutil.rmtree(store.building_folder(recipe.id))
             return Imported(recipe, verify_dataset(folder, source), new=False)
         return _place(replace(rows, card=card), recipe, source, store)
-
-
-def one_step_error(rows: TransferDataset, source: Task) -> float:
-    """Return the median error of next_obs against one step of the simulator from each of some rows.
-
-    Up to 200 rows, evenly spaced; errors are root mean squares over the observation's entries, each in units of the
-    standard deviation of its change in one step. About 0 for rows of this family's simulator, and large for
-    observations that have another meaning. At most 1000.
-    """
-    scale = np.maximum((rows.next_obs - rows.obs).std(0, dtype=np.float64), SMALLEST_CHANGE)
-    env = source.make_env()
-    errors = []
-    for row in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CHECKED_ROWS)).astype(int)):
-        env.set_sim_state(source.sim_state_from_obs(rows.obs[row]))
-        next_obs = env.step(rows.action[row])[0]
-        errors.append(np.sqrt(np.mean(((next_obs - rows.next_obs[row].astype(np.float64)) / scale) ** 2)))
-    env.close()
-    return round(float(np.median(np.nan_to_num(errors, nan=1000.0).clip(0, 1000))), 6)
 
 
 def _card(recipe: DatasetRecipe, source: Task, rows: TransferDataset) -> dict[str, Any]:

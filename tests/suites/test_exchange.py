@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
 
 from suites.commands import exchange
 from suites.exchange import export_dataset
-from suites.imported import import_dataset, one_step_error
+from suites.imported import import_dataset
+from suites.plausible import one_step_error
 from suites.store import Store
-from suites.tasks import make_task
+from suites.tasks import make_task, registry
 from suites.tasks.task import Task
 from tests.suites.recordings import HOPPER_HORIZON, HORIZON, Episode, contents, publish, recorded
 from wombet.dataset import TransferDataset, load_dataset
@@ -224,6 +226,18 @@ def spoil_observation(episode: Episode) -> Episode:
     return episode
 
 
+def absurd(value: float, entry: int, at: int) -> Callable[[Episode], Episode]:
+    def spoil(episode: Episode) -> Episode:
+        episode["observations"][at, entry] = value
+        return episode
+
+    return spoil
+
+
+def shorter(column: str) -> Callable[[Episode], Episode]:
+    return lambda episode: {**episode, column: episode[column][:-1]}
+
+
 def spoil_end(episode: Episode) -> Episode:
     episode["truncations"][3] = True
     return episode
@@ -241,7 +255,12 @@ def invent_termination(episode: Episode) -> Episode:
         (spoil_observation, "episode 1 .* has observations that are not finite numbers"),
         (spoil_end, "episode 1 .* goes on after step 3, where it ended"),
         (invent_termination, "episode 1 .* ends by termination at step 19, and in reacher/source it does not"),
-        (lambda episode: {**episode, "observations": episode["observations"][:-1]}, r"observations of shape \(20, 8\)"),
+        (absurd(1e30, 0, 3), r"step 3 of episode 1 .* begins with 1e\+30 in entry 0 of the observation, where half"),
+        (absurd(-1e6, 4, HORIZON), r"step 19 of episode 1 .* ends with -1e\+06 in entry 4 .*; leave that episode out"),
+        (shorter("observations"), r"observations of shape \(20, 8\); with 20 steps they have \(21, 8\)"),
+        (shorter("actions"), r"actions of shape \(19, 2\); with 20 steps they have \(20, 2\)"),
+        (shorter("rewards"), r"rewards of shape \(19,\); with 20 steps they have \(20,\)"),
+        (shorter("truncations"), r"truncations of shape \(19,\); with 20 steps they have \(20,\)"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(
@@ -284,6 +303,7 @@ def test_spaces_of_another_family_are_refused(
     ("file", "change"),
     [
         ("main_data.hdf5", lambda data: data[: len(data) // 2]),
+        ("main_data.hdf5", lambda data: b"heap".join(data.rsplit(b"HEAP", 1))),
         ("metadata.json", lambda data: data[:-5]),
         ("metadata.json", lambda data: json.dumps({**json.loads(data), "minari_version": "9.9"}).encode()),
         ("metadata.json", lambda data: data.replace(b"action_space", b"action_spade")),
@@ -298,6 +318,15 @@ def test_a_damaged_dataset_is_refused(
     with pytest.raises(InputError, match="cannot be read as a Minari dataset") as caught:
         import_dataset("damaged-v0", "reacher", Store(tmp_path / "store"), horizon=HORIZON)
     assert "\n" not in str(caught.value)
+
+
+def test_actions_that_are_texts_are_refused(close: Task, root: Path, tmp_path: Path) -> None:
+    publish("texts-v0", recorded(close, 2), close)
+    with h5py.File(root / "texts-v0" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_1"]["actions"]
+        file["episode_1"].create_dataset("actions", data=np.array([b"left"] * HORIZON))
+    with pytest.raises(InputError, match=r"^episode 1 of the Minari dataset has actions that are not numbers"):
+        import_dataset("texts-v0", "reacher", Store(tmp_path / "store"), horizon=HORIZON)
 
 
 def test_no_environment_is_made_to_learn_a_datasets_spaces(
@@ -322,3 +351,35 @@ def test_observations_of_another_meaning_show_in_the_one_step_error(rows: Transf
     assert one_step_error(rows, source) < 1e-3
     reversed_ = dataclasses.replace(rows, obs=rows.obs[:, ::-1].copy(), next_obs=rows.next_obs[:, ::-1].copy())
     assert one_step_error(reversed_, source) > exchange.SUSPICIOUS_ERROR
+
+
+def test_one_row_that_changes_much_does_not_hide_observations_of_another_meaning(
+    rows: TransferDataset, source: Task
+) -> None:
+    obs, next_obs = rows.obs[:, ::-1].copy(), rows.next_obs[:, ::-1].copy()
+    next_obs[7], obs[8] = 900, 900
+    assert one_step_error(dataclasses.replace(rows, obs=obs, next_obs=next_obs), source) > exchange.SUSPICIOUS_ERROR
+
+
+def test_a_row_that_the_reward_or_the_simulator_cannot_take_is_named(
+    close: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = recorded(close, 2)
+    name = publish("bad-v0", [first, second], close)
+    singular = second["observations"][4, 6]
+
+    def unpaid(obs: Any, action: Any, next_obs: Any, **parameters: Any) -> Any:
+        return np.where(obs[..., 6] == singular, np.nan, 0.0)
+
+    def stateless(self: object, obs: Any) -> Any:
+        return np.where((np.asarray(obs)[..., 6:7] == singular), np.nan, np.zeros((*np.shape(obs)[:-1], 8)))
+
+    definition = make_task("reacher").definition
+    with monkeypatch.context() as patched:
+        patched.setitem(registry._families, "reacher", dataclasses.replace(definition, reward=unpaid))
+        with pytest.raises(InputError, match=r"^step 4 of episode 1 .* has a reward of nan in reacher/source"):
+            import_dataset(name, "reacher", Store(tmp_path / "store"), horizon=HORIZON)
+    monkeypatch.setattr(type(definition.observation), "sim_state", stateless)
+    with pytest.raises(InputError, match=r"^step 4 of episode 1 .* has no finite state in the simulator of reacher"):
+        import_dataset(name, "reacher", Store(tmp_path / "store"), horizon=HORIZON)
+    assert not (tmp_path / "store").exists()
