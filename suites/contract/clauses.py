@@ -13,8 +13,10 @@ import torch
 
 from baselines.api import Phase, SavesPolicy
 from baselines.registry import method
-from suites.contract.problem import BUDGETS, dataset
+from suites.contract.problem import BUDGETS, dataset, target_task
 from suites.contract.run import BrokenClause, SmallRun, Stopped, require
+from suites.tasks.env import TaskEnv
+from suites.tasks.task import Task
 from wombet.serialization import dumps, loads
 
 STOPS = (0.0, 0.3, 0.6, 0.95)
@@ -88,14 +90,18 @@ def spends_its_budgets(subject: Subject) -> None:
 
 def waits_for_the_online_phase(subject: Subject) -> None:
     """No step is taken in the target task before the online phase, nor in the source task outside its own."""
+    runs: list[SmallRun] = []
 
     def watch(run: SmallRun) -> None:
-        early = run.phase is not Phase.ONLINE and run.meters["target"].count > 0
-        require(not early, f"the target task was stepped in the {run.phase.value} phase")
         astray = run.phase is Phase.OFFLINE and Phase.SOURCE not in subject.capabilities.phases
         require(not (astray and run.meters["source"].count > 0), "the source task was stepped in the offline phase")
 
-    subject.run().train(in_tick=watch)
+    with _WatchedSteps(target_task(), lambda: runs[0].phase.value if runs else "") as phases:
+        runs.append(subject.run())
+        runs[0].train(in_tick=watch)
+    early = next((phase for phase in phases if phase != Phase.ONLINE.value), None)
+    when = f"in the {early} phase" if early else "when the method was made"
+    require(early is None, f"the target task was stepped {when}; only the online phase may step it")
 
 
 def is_deterministic(subject: Subject) -> None:
@@ -211,3 +217,26 @@ class _StoppedClocks:
     def __exit__(self, *_: object) -> None:
         for each in self._patches:
             each.stop()
+
+
+class _WatchedSteps:
+    """Within it every step in a task is noted with its moment, in environments that a method made for itself too."""
+
+    def __init__(self, task: Task, moment: Callable[[], str]) -> None:
+        self._task, self._moment = task, moment
+
+    def __enter__(self) -> list[str]:
+        moments: list[str] = []
+        step = TaskEnv.step
+
+        def noted(env: TaskEnv, action: Any) -> Any:
+            if env.task == self._task:
+                moments.append(self._moment())
+            return step(env, action)
+
+        self._patch = patch.object(TaskEnv, "step", noted)
+        self._patch.start()
+        return moments
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.stop()

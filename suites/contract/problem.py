@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from baselines.api import Budgets, Capabilities, NamedSource, Problem, SourceKnowledge
-from suites.tasks import make_task
+from suites.tasks import Task, make_task
 from suites.tasks.custom import custom_task
 from wombet.dataset import TransferDataset
 from wombet.generation import TransferDataBuilder
@@ -17,6 +17,11 @@ from wombet.streams import Streams
 BUDGETS = Budgets(target_steps=60, offline_updates=25, source_steps=40)
 HORIZON = 15
 EPISODES = 4
+
+
+def target_task() -> Task:
+    """Return the task that the problem asks for."""
+    return make_task("reacher", "close", horizon=HORIZON)
 
 
 @functools.cache
@@ -38,7 +43,7 @@ def dataset() -> TransferDataset:
     reward, terminated = task.relabel(obs, action, next_obs)
     uncertainty = generator.random(len(reward)).astype(np.float32)
     made = TransferDataset(obs, action, next_obs, reward, terminated, truncated, episode_id, uncertainty)
-    return made.relabel(make_task("reacher", "close", horizon=HORIZON))
+    return made.relabel(target_task())
 
 
 @functools.cache
@@ -56,7 +61,7 @@ def build() -> tuple[TransferDataset, SourceKnowledge]:
     made = TransferDataBuilder(task, open_env, meter, config, streams).run(lambda **progress: None)
     penalty = made.card["planner"]["penalty"]
     left = SourceKnowledge(config, made.model_state, made.agent_state, penalty, made.source)
-    return made.dataset.relabel(make_task("reacher", "close", horizon=HORIZON)), left
+    return made.dataset.relabel(target_task()), left
 
 
 def knowledge() -> SourceKnowledge:
@@ -85,7 +90,7 @@ def small_problem(capabilities: Capabilities, seed: int) -> tuple[Problem, dict[
     A method that goes back to the source task is given data that were generated there.
     """
     resets = Streams(seed).child("resets")
-    source, target = make_task("reacher", horizon=HORIZON), make_task("reacher", "close", horizon=HORIZON)
+    source, target = make_task("reacher", horizon=HORIZON), target_task()
     meters = {"source": Meter(0, "source"), "target": Meter(0, "target")}
     data = build()[0] if capabilities.source_steps_online else dataset()
     problem = Problem(

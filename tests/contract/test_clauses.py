@@ -99,6 +99,27 @@ class LooksAtTheTargetEarly(Good):
         self.problem.target_env.step(np.zeros(2, np.float32))
 
 
+class TriesTheTargetWhenMade(Good):
+    def __init__(self, problem: Any, config: Any, streams: Any, device: str) -> None:
+        super().__init__(problem, config, streams, device)
+        self.try_out()
+
+    def try_out(self) -> None:
+        env = self.problem.target.make_env()
+        env.reset(seed=0)
+        env.step(np.zeros(2, np.float32))
+        env.close()
+
+
+class TriesTheTargetOffline(TriesTheTargetWhenMade):
+    __init__ = Good.__init__
+
+    def unit(self, phase: Phase) -> None:
+        super().unit(phase)
+        if phase is Phase.OFFLINE:
+            self.try_out()
+
+
 class ReadsTheGlobalGenerator(Good):
     def unit(self, phase: Phase) -> None:
         super().unit(phase)
@@ -190,6 +211,8 @@ def test_a_method_that_keeps_the_contract_breaks_no_clause(monkeypatch: pytest.M
         (ActsByItsOwnStream, "acts_within_bounds", "same observations"),
         (EndsEarly, "spends_its_budgets", "57 target steps"),
         (LooksAtTheTargetEarly, "waits_for_the_online_phase", "offline phase"),
+        (TriesTheTargetWhenMade, "waits_for_the_online_phase", "stepped when the method was made"),
+        (TriesTheTargetOffline, "waits_for_the_online_phase", "stepped in the offline phase"),
         (ReadsTheGlobalGenerator, "keeps_its_randomness_to_itself", "streams"),
         (MovesTorchsGenerator, "keeps_its_randomness_to_itself", "moved"),
         (ReadsAClock, "is_deterministic", "different states"),
