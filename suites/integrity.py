@@ -1,6 +1,7 @@
 """Whether a store still is what was written into it: every folder, file, hash and row."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def check_store(root: Path) -> list[Finding]:
     """
     store = Store(root)
     store.require()
-    return [*_manifests(store), *_runs(store), *_datasets(store)]
+    fed: Counter[str] = Counter()
+    return [*_manifests(store), *_runs(store, fed), *_datasets(store), *_gone(store, fed)]
 
 
 def _manifests(store: Store) -> Iterator[Finding]:
@@ -66,16 +68,17 @@ def _manifests(store: Store) -> Iterator[Finding]:
             )
 
 
-def _runs(store: Store) -> Iterator[Finding]:
+def _runs(store: Store, fed: Counter[str]) -> Iterator[Finding]:
+    """What is wrong with runs; `fed` is told how many of the finished ones were fed each dataset."""
     for folder in sorted((store.root / "runs").glob("*/*/*")):
         where = str(folder.relative_to(store.root))
         if not folder.is_dir() or not _RUN_NAME.fullmatch(folder.name):
             yield Finding(where, "foreign", "it is not the folder of a run")
         elif not is_claimed(folder):
-            yield from (Finding(where, kind, sentence) for kind, sentence in _run(store, folder, where))
+            yield from (Finding(where, kind, sentence) for kind, sentence in _run(store, folder, where, fed))
 
 
-def _run(store: Store, folder: Path, where: str) -> Iterator[tuple[Kind, str]]:
+def _run(store: Store, folder: Path, where: str, fed: Counter[str]) -> Iterator[tuple[Kind, str]]:
     stored = store.read_run(folder)
     yield from (("damaged", problem) for problem in stored.problems)
     yield from _foreign(folder, RUN_FILES)
@@ -83,6 +86,8 @@ def _run(store: Store, folder: Path, where: str) -> Iterator[tuple[Kind, str]]:
     problems: list[str] = []
     read_rows(folder / "train.jsonl", problems)
     attempts = read_list(folder / "provenance.json", problems)
+    if not attempts and not problems and (folder / "provenance.json").is_file():
+        problems.append("provenance.json tells of no attempt, and every attempt writes itself there")
     yield from (("damaged", problem) for problem in problems)
     if stored.spec is None:
         if not (folder / "spec.json").exists():
@@ -96,6 +101,7 @@ def _run(store: Store, folder: Path, where: str) -> Iterator[tuple[Kind, str]]:
     if spec.folder != where:
         yield "inconsistent", f"spec.json is that of {spec.folder}: its hash is not the folder's id, or it was moved"
     if stored.done is not None:
+        fed.update({recipe.id for recipe in spec.recipes})
         yield from _finished(folder, spec, stored, attempts, store.left_out)
 
 
@@ -164,6 +170,14 @@ def _datasets(store: Store) -> Iterator[Finding]:
             yield from (Finding(where, kind, sentence) for kind, sentence in _checkpoints(folder / "checkpoint"))
         else:
             yield from (Finding(where, kind, sentence) for kind, sentence in _dataset(store, folder))
+
+
+def _gone(store: Store, fed: Counter[str]) -> Iterator[Finding]:
+    """Datasets of which even the card is gone: it says what runs were fed, also where rows were not published."""
+    for name, count in sorted(fed.items()):
+        if not store.dataset_folder(name).exists() and not is_claimed(store.building_folder(name)):
+            runs = "1 finished run was fed" if count == 1 else f"{count} finished runs were fed"
+            yield Finding(f"datasets/{name}", "missing", f"the dataset that {runs} is gone, and its card.json with it")
 
 
 def _dataset(store: Store, folder: Path) -> Iterator[tuple[Kind, str]]:

@@ -86,6 +86,11 @@ RUN_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "foreign": (lambda f: (f / "notes.txt").write_text(""), "foreign", "notes.txt does not belong there"),
     "leftover": (lambda f: (f / ".x.tmp").write_text(""), "leftover", ".x.tmp was left by a process that was killed"),
     "no attempt": (lambda f: (f / "provenance.json").write_text("[{}]"), "inconsistent", "no attempt that finished it"),
+    "no attempts": (
+        lambda f: (f / "provenance.json").write_text("[]"),
+        "damaged",
+        "provenance.json tells of no attempt",
+    ),
     "checkpoint kept": (lambda f: (f / "checkpoint").mkdir(), "leftover", "still there"),
 }
 
@@ -139,6 +144,22 @@ def test_what_is_wrong_with_a_dataset_is_said(
     assert sentence in found.sentence
 
 
+def test_a_dataset_that_finished_runs_were_fed_is_missed_when_its_card_is_gone(whole: Store) -> None:
+    folder = whole.dataset_folder(cells.recipe().id)
+    rows = [path for path in folder.rglob("*") if path.is_file() and path.suffix in (".npy", ".safetensors")]
+    left_out = [str(path.relative_to(whole.root)) for path in rows]
+    (whole.root / "published.json").write_text(json.dumps({"format": 1, "left_out": left_out}))
+    for path in rows:
+        path.unlink()
+    assert check_store(whole.root) == []
+    shutil.rmtree(folder)
+    (found,) = check_store(whole.root)
+    assert (found.where, found.kind) == (f"datasets/{cells.recipe().id}", "missing")
+    assert found.sentence == "the dataset that 1 finished run was fed is gone, and its card.json with it"
+    with claim(whole.building_folder(cells.recipe().id)):
+        assert check_store(whole.root) == []
+
+
 def test_folders_and_manifests_that_are_not_ours_are_named(whole: Store) -> None:
     dataset = whole.dataset_folder(cells.recipe().id)
     dataset.rename(dataset.with_name("reacher-000000000000"))
@@ -146,7 +167,8 @@ def test_folders_and_manifests_that_are_not_ours_are_named(whole: Store) -> None
     (whole.root / "suites" / "broken.json").write_text("{")
     (whole.root / "suites" / "old.json").write_text('{"schema": 0, "cells": []}')
     found = {item.where: item.sentence for item in check_store(whole.root)}
-    assert set(found) == {"runs/a/b/c", "suites/broken.json", "suites/old.json", "datasets/reacher-000000000000"}
+    named = {"runs/a/b/c", "suites/broken.json", "suites/old.json", "datasets/reacher-000000000000"}
+    assert set(found) == {*named, f"datasets/{cells.recipe().id}"}
     assert "the card's recipe is that of dataset" in found["datasets/reacher-000000000000"]
 
 
