@@ -17,6 +17,7 @@ from suites.integrity import check_store
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 EXAMPLE = ROOT / "examples" / "nearest-neighbour"
+TASK = ROOT / "examples" / "double-pendulum"
 
 
 def test_the_baseline_shown_in_the_readme_is_the_one_of_the_example() -> None:
@@ -26,16 +27,24 @@ def test_the_baseline_shown_in_the_readme_is_the_one_of_the_example() -> None:
     assert len(lines) <= 45
 
 
-def test_the_example_package_is_installed_and_compared_with_the_readmes_commands(tmp_path: Path) -> None:
+def test_the_task_family_shown_in_its_guide_is_the_one_of_the_example() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-task.md").read_text(), re.DOTALL)
+    assert code == (TASK / "double_pendulum.py").read_text()
+
+
+@pytest.mark.parametrize(("package", "named"), [(EXAMPLE, "nearest-neighbour"), (TASK, "double_pendulum-close")])
+def test_the_example_packages_are_installed_and_run_with_the_documented_commands(
+    package: Path, named: str, tmp_path: Path
+) -> None:
     installed = tmp_path / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", installed, EXAMPLE], check=True, cwd=tmp_path)
+    subprocess.run([*pip, "--target", installed, package], check=True, cwd=tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", "from suites.cli import main; main()", "run", EXAMPLE / "suite.toml"]
+    command = [sys.executable, "-c", "from suites.cli import main; main()", "run", package / "suite.toml"]
     store = ["--store", tmp_path / "store", "--executor", "inline"]
     done = subprocess.run([*command, *store], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert "nearest-neighbour" in done.stdout
+    assert named in done.stdout
 
 
 def test_every_suite_and_verb_that_the_readme_names_exists() -> None:
