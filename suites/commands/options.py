@@ -47,11 +47,15 @@ DEFAULT_STORE = Path("runs")
 
 
 def open_matrix(suite: str, set_: list[str] | None) -> "Matrix":
-    """Load a suite and resolve its cells."""
+    """Load a suite, try the task families that other packages bring to it, and resolve its cells."""
     from suites.matrix import build_matrix
     from suites.spec import load_suite, parse_overrides
+    from suites.tasks.native import is_native
+    from suites.tasks.probe import check_families
 
-    return build_matrix(load_suite(suite), parse_overrides(set_ or []))
+    loaded = load_suite(suite)
+    check_families(pair.family for pair in loaded.pairs if not is_native(pair.family))
+    return build_matrix(loaded, parse_overrides(set_ or []))
 
 
 def manifest_name(suite: str, set_: list[str] | None) -> str:

@@ -56,6 +56,11 @@ class TaskEnv(gym.Env[Observation, Observation]):
         return self._model
 
     @property
+    def n_actions(self) -> int:
+        """Entries of an action of the stock environment, which those of the task have to be."""
+        return int(self._scale.size)
+
+    @property
     def dt(self) -> float:
         """Seconds of simulated time per step."""
         return float(self._stock.dt)

@@ -13,6 +13,7 @@ ENTRY_POINTS = "wombet.families"
 
 _families: dict[str, Family] = {}
 _read: set[str] = set()
+_built_in: set[str] = set()
 
 
 def families() -> dict[str, Family]:
@@ -30,6 +31,12 @@ def family(name: str) -> Family:
     if name not in _families:
         raise unknown_name("task family", name, _families)
     return _families[name]
+
+
+def is_built_in(name: str) -> bool:
+    """Whether the family of that name is this project's own."""
+    _read_builtin()
+    return name in _built_in
 
 
 def register_family(new: Family) -> None:
@@ -83,7 +90,9 @@ def _read_builtin() -> None:
     )
     _read.add("built in")
     for maker in makers:
-        _add(maker())
+        made = maker()
+        _add(made)
+        _built_in.add(made.name)
 
 
 def _read_entry_points() -> None:
