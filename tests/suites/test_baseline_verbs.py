@@ -56,7 +56,18 @@ def test_a_new_baseline_overwrites_nothing(wombet: Program, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("My Method", "lower-case"), ("sac", "already"), ("-x", "lower-case")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("My Method", "lower-case"),
+        ("sac", "already"),
+        ("-x", "lower-case"),
+        ("class", "word of Python's own"),
+        ("json", "would hide the installed module json"),
+        ("torch", "would hide the installed module torch"),
+        ("typing-extensions", "would hide the installed module typing_extensions"),
+    ],
+)
 def test_a_name_that_cannot_be_is_refused_before_anything_is_written(
     wombet: Program, tmp_path: Path, name: str, words: str
 ) -> None:
