@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_every_suite_and_verb_that_the_readme_names_exists() -> None:
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_file_that_the_readme_links_to_exists(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_table_of_the_suites_names_every_module() -> None:
+    folder = ROOT / "suites"
+    table = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("| `")]
+    named = [name.rstrip("/") for line in table for name in re.findall(r"`([\w*/]+)`", line.split("|")[1])]
+    modules = [path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    assert [name for name in sorted(modules) if not any(fnmatch(name, each) for each in [*named, "__init__"])] == []
 
 
 def test_the_readmes_tables_are_what_the_published_results_generate() -> None:

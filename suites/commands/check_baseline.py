@@ -22,9 +22,8 @@ def check_baseline_command(
     from baselines.config import make_config
     from baselines.registry import method
     from suites.contract import CLAUSES, Subject
-    from suites.spec import parse_overrides
 
-    settings = parse_overrides([f"{name}.{text}" for text in set_ or []]).get(name, {})
+    settings = _settings(name, set_ or [])
     make_config(method(name).Config, settings, name)
     subject, rows = Subject(name, settings), []
     for clause in CLAUSES:
@@ -37,6 +36,17 @@ def check_baseline_command(
     else:
         print(f"{name} keeps the contract." if not broken else f"{name} breaks {len(broken)} of {len(rows)} clauses.")
     raise typer.Exit(1 if broken else 0)
+
+
+def _settings(name: str, texts: list[str]) -> dict[str, Any]:
+    from suites.spec import parse_overrides
+    from wombet.errors import InputError
+
+    for text in texts:
+        field, equals, _ = text.partition("=")
+        if not (equals and field.strip()):
+            raise InputError(f"--set {text!r} does not read FIELD=VALUE, as in batch_size=8")
+    return parse_overrides([f"{name}.{text}" for text in texts]).get(name, {})
 
 
 def _checked(clause: Any, subject: Any) -> dict[str, Any]:
@@ -65,5 +75,5 @@ def _print(row: dict[str, Any]) -> None:
     from rich.markup import escape
 
     mark = {"kept": "[green]kept[/]", "broken": "[bold red]BROKEN[/]"}.get(row["result"], "[dim]does not apply[/]")
-    reason = f": {escape(row['sentence'])}" if row["sentence"] else ""
-    console().print(f"{mark}  {escape(row['asks'])}{reason}", soft_wrap=True)
+    asks, reason = escape(row["asks"]), escape(row["sentence"])
+    console().print(f"{mark}  {asks.removesuffix('.')}: {reason}" if reason else f"{mark}  {asks}", soft_wrap=True)

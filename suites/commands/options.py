@@ -24,7 +24,8 @@ TasksOption = Annotated[list[str] | None, typer.Option("--tasks", help="Only thi
 MethodsOption = Annotated[list[str] | None, typer.Option("--methods", help="Only this method. Repeatable.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Only the first so many seeds.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Worker processes, one thread each [default: the cores there are].")
+    int | None,
+    typer.Option("--workers", help="Worker processes, one thread each.", show_default="the cores there are"),
 ]
 DeviceOption = Annotated[
     str,

@@ -139,6 +139,7 @@ def _cost(matrix: "Matrix", store: "Store", done: set[str], workers: int) -> dic
         "hours_to_the_end": round(makespan(works, workers) / 3600, 4),
         "known_from": dict(basis),
         "unknown": dict(unknown),
+        "datasets": sum(kind == "dataset" for _, kind, *_ in missing),
     }
 
 
@@ -176,9 +177,15 @@ def _print(plan: dict[str, Any]) -> None:
         out.print("All cells are done.")
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _print_cost(missing: int, cost: dict[str, Any]) -> None:
     out = console()
-    known = f"{missing} cells to run"
+    known = f"{_counted(missing, 'cell')} to run"
+    if cost["datasets"]:
+        known += f" and {_counted(cost['datasets'], 'dataset')} to build"
     if cost["known_from"]:
         end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + 3600 * cost["hours_to_the_end"]))
         known += (

@@ -94,7 +94,7 @@ def test_check_baseline_names_the_clause_that_a_method_breaks(wombet: Program, m
     [
         (["sacc"], "did you mean 'sac'"),
         (["sac", "--set", "utdd=1"], "did you mean 'utd'"),
-        (["sac", "--set", "utd"], "METHOD.FIELD=VALUE"),
+        (["sac", "--set", "utd"], "does not read FIELD=VALUE, as in"),
     ],
 )
 def test_check_baseline_refuses_bad_input_in_one_sentence(wombet: Program, arguments: list[str], words: str) -> None:
@@ -102,6 +102,23 @@ def test_check_baseline_refuses_bad_input_in_one_sentence(wombet: Program, argum
     assert code == 2
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_clause_and_why_it_does_not_apply_are_one_sentence(wombet: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suites import contract
+    from suites.contract.clauses import keeps_its_policy
+
+    monkeypatch.setattr(contract, "CLAUSES", (keeps_its_policy,))
+    out = wombet("check-baseline", "zero")[1]
+    assert "acts as it did at the end of training: it offers no policy_state" in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "default"), [("run", "the cores there are"), ("plan", "the cores there are"), ("new-baseline", "./NAME")]
+)
+def test_help_shows_the_defaults_that_are_not_values(wombet: Program, verb: str, default: str) -> None:
+    words = wombet(verb, "--help")[1].replace("│", " ").split()
+    assert f"default: ({default})" in " ".join(words)
 
 
 def test_the_card_of_a_method_shows_each_setting_with_its_default_and_its_own_reason(wombet: Program) -> None:

@@ -245,6 +245,13 @@ def test_a_plan_can_be_of_a_part_as_a_run_can(wombet: Program, tmp_path: Path) -
     assert "pusher-far" in err
 
 
+def test_a_plan_tells_the_cells_from_the_datasets_that_it_counts(wombet: Program, tmp_path: Path) -> None:
+    part = ("--methods", "bc", "--seeds", 1)
+    assert "1 cell to run and 1 dataset to build" in wombet("plan", "smoke", "--store", tmp_path, *part)[1]
+    part = ("--methods", "sac", "--seeds", 2)
+    assert "2 cells to run\n" in wombet("plan", "smoke", "--store", tmp_path, *part)[1]
+
+
 @pytest.mark.parametrize("what", ["suites", "tasks", "methods"])
 def test_everything_there_is_can_be_listed(wombet: Program, what: str) -> None:
     code, out, _ = wombet("list", what)
