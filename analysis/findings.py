@@ -71,7 +71,9 @@ def _states(where: str, cells: pd.DataFrame) -> Iterator[Finding]:
         stored = f"{cell['n_evaluations']} of {cell['planned_evaluations']} evaluations stored"
         yield Finding("unfinished", where, f"seed {cell['seed']} is {cell['state']} ({stored}) and is in no statistic.")
     for cell in _records(cells[(cells["state"] == "done") & ~cells["usable"].astype(bool)]):
-        yield Finding("damaged", where, f"seed {cell['seed']} is finished but unusable and is in no statistic.")
+        unusable = f"seed {cell['seed']} is finished but unusable and is in no statistic"
+        message = f"{unusable}; move {cell['folder']} away or delete it, and `wombet run` does the run again."
+        yield Finding("damaged", where, message)
 
 
 def _damage(where: str, cells: pd.DataFrame) -> Iterator[Finding]:

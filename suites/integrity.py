@@ -26,6 +26,7 @@ RUN_FILES = frozenset(
 DATASET_FILES = frozenset(
     ("card.json", "provenance.json", "data", "parts", "source", "model", "agent", "diagnosis.json")
 )
+AGAIN = "; move this folder away or delete it, and `wombet run` does the run again"
 _RUN_NAME = re.compile(r"s\d+-([0-9a-f]{12})")
 
 
@@ -75,7 +76,11 @@ def _runs(store: Store, fed: Counter[str]) -> Iterator[Finding]:
         if not folder.is_dir() or not _RUN_NAME.fullmatch(folder.name):
             yield Finding(where, "foreign", "it is not the folder of a run")
         elif not is_claimed(folder):
-            yield from (Finding(where, kind, sentence) for kind, sentence in _run(store, folder, where, fed))
+            # What is finished is never begun again by itself, however damaged.
+            finished = read_json(folder / "done.json") is not None
+            for kind, sentence in _run(store, folder, where, fed):
+                advice = AGAIN if finished and kind in ("damaged", "missing", "inconsistent") else ""
+                yield Finding(where, kind, sentence + advice)
 
 
 def _run(store: Store, folder: Path, where: str, fed: Counter[str]) -> Iterator[tuple[Kind, str]]:

@@ -103,10 +103,13 @@ def test_a_torn_line_is_named_and_what_was_whole_is_kept(tmp_path):
 
 def test_records_that_changed_after_the_end_make_a_run_unusable(tmp_path):
     write_store(tmp_path)
-    path = run_folders(tmp_path, PAIR, "sac")[0] / "evals.jsonl"
+    folder = run_folders(tmp_path, PAIR, "sac")[0]
+    path = folder / "evals.jsonl"
     path.write_text(path.read_text().replace('"target_steps": 3000', '"target_steps": 3001'))
     results = load_suite(Store(tmp_path), "reacher-smoke")
     assert any("hash differs" in text for text in found(results, "damaged"))
+    again = f"move {folder.relative_to(tmp_path)} away or delete it, and `wombet run` does the run again."
+    assert any("seed 0 is finished but unusable" in text and again in text for text in found(results, "damaged"))
     assert results.usable(PAIR, "sac")["seed"].tolist() == [1, 2, 3, 4]
 
 

@@ -112,6 +112,26 @@ def test_what_is_wrong_with_a_run_is_said(whole: Store, name: str) -> None:
     assert {item.where for item in found} == {SPECS[0].folder}
 
 
+def test_what_makes_a_damaged_run_whole_again_is_said_and_does(whole: Store) -> None:
+    folder = whole.run_folder(SPECS[0].folder)
+    evaluations = (folder / "evals.jsonl").read_bytes()
+    tear(folder / "evals.jsonl")
+    assert run_cell(SPECS[0], whole).ending == "skipped"
+    found = check_store(whole.root)
+    assert {item.where for item in found} == {SPECS[0].folder}
+    assert all("move this folder away or delete it, and `wombet run` does" in item.sentence for item in found)
+    shutil.rmtree(folder)
+    assert run_cell(SPECS[0], whole).ending == "done"
+    assert (folder / "evals.jsonl").read_bytes() == evaluations
+    assert check_store(whole.root) == []
+
+
+def test_a_run_that_is_not_finished_need_not_be_moved_away(whole: Store) -> None:
+    tear(whole.run_folder(STOPPED.folder) / "train.jsonl")
+    (found,) = check_store(whole.root)
+    assert "move" not in found.sentence
+
+
 def test_damaged_checkpoints_are_named(whole: Store) -> None:
     folder = whole.run_folder(STOPPED.folder) / "checkpoint"
     (path,) = folder.iterdir()
