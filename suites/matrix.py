@@ -118,7 +118,9 @@ def build_matrix(suite: Suite, overrides: Overrides | None = None) -> Matrix:
         check_method_name(suite.variant(row).method)
     for name in overrides:
         if name not in suite.methods:
-            raise InputError(f"--set names method {name!r}, which suite {suite.name} does not run")
+            raise InputError(
+                f"--set names method {name!r}, which suite {suite.name} does not run{nearest(name, suite.methods)}"
+            )
     configs = {name: _config(suite, name, overrides.get(name, {})) for name in suite.methods}
     _check_shared(suite)
     runs = []

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from baselines.api import Budgets
-from baselines.config import nearest, validation_sentence
+from baselines.config import check_entries, nearest, validation_sentence
 from wombet.errors import InputError
 from wombet.files import canonical_json, sha256
 
@@ -21,6 +21,11 @@ _IMPORTED_ID = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{12}")
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_entries(cls, content: Any) -> Any:
+        return check_entries(content, cls.model_fields)
 
 
 class DataChoice(_Part):
@@ -167,9 +172,6 @@ def load_suite(name: str) -> Suite:
 
 def parse_suite(content: dict[str, Any], where: str) -> Suite:
     """Validate a suite's content; raises InputError naming `where` and the entry."""
-    for name in content:
-        if name not in Suite.model_fields:
-            raise InputError(f"{where}: there is no entry {name!r}{nearest(name, Suite.model_fields)}")
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
@@ -182,7 +184,9 @@ def parse_suite(content: dict[str, Any], where: str) -> Suite:
     ):
         for name in names:
             if name not in known:
-                raise InputError(f"{where}: {what} names {name!r}, which is not among the suite's methods")
+                raise InputError(
+                    f"{where}: {what} names {name!r}, which is not among the suite's methods{nearest(name, known)}"
+                )
     if len(set(suite.methods)) < len(suite.methods):
         raise InputError(f"{where}: a method is named twice")
     return suite

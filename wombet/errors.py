@@ -9,7 +9,8 @@ class InputError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest of `names`, or the list of all when none is near."""
+    """Return `; did you mean 'x'?` for the nearest of `names`, capitals aside, or the list of all when none is near."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+    folded = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else f"; known are {', '.join(known)}"

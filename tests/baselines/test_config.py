@@ -29,8 +29,10 @@ def test_all_fields_come_back_as_plain_values() -> None:
         ({"actor_aggregate": "max"}, "here: actor_aggregate is 'max'"),
         ({"target_subset": 5}, "here: .*target_subset is 5; it must be at most n_critics"),
         ({"actor_lr": -1.0}, "here: .*actor_lr is -1.0"),
-        ({"utd": {1, 2}}, "a config cannot hold"),
-        ({"actor_lr": float("inf")}, "a config cannot hold"),
+        ({"utd": {1, 2}}, "here: utd is {1, 2}, which a config cannot hold"),
+        ({"actor_lr": float("inf")}, "here: actor_lr is inf, which a config cannot hold; give a finite number"),
+        ({"actor_lr": {"of": float("nan")}}, "here: actor_lr.of is nan, which a config cannot hold"),
+        ({"UTD": 4}, "here: there is no field 'UTD'; did you mean 'utd'"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_sentence(values: dict, sentence: str) -> None:

@@ -45,7 +45,22 @@ def changed(**entries: object) -> dict:
         (changed(seeds="five"), "seeds is 'five'"),
         (changed(seeds=0), "seeds is 0"),
         (changed(budgets={"target_steps": -5}), "budgets.target_steps is -5"),
-        (changed(budgets={"target_stepps": 5}), "budgets.target_stepps"),
+        (changed(budgets={"target_stepps": 5}), "no entry 'budgets.target_stepps'; did you mean 'target_steps'"),
+        ({name: entry for name, entry in SMOKE.items() if name != "budgets"}, "suite.toml: budgets is missing$"),
+        (changed(evaluation={"episodes": 2}), "suite.toml: evaluation.count is missing$"),
+        (
+            changed(method_budgets={"sac": {"target_step": 5}}),
+            "no entry 'method_budgets.sac.target_step'; did you mean 'target_steps'",
+        ),
+        (
+            changed(pairs=[{"family": "reacher", "level": "close", "source": ["far"]}]),
+            "no entry 'pairs.0.source'; did you mean 'sources'",
+        ),
+        (
+            changed(pairs=[{"family": "reacher", "level": "close", "sources": [{"name": "far", "levle": "far"}]}]),
+            "levle'; did you mean 'level'",
+        ),
+        (changed(config={"SAC": {"utd": 2}}), "config names 'SAC'.*; did you mean 'sac'"),
         (changed(evaluation={"count": 1, "episodes": 2}), "evaluation.count is 1"),
         (changed(methods=["sac", "sac"]), "named twice"),
         (changed(config={"sca": {"utd": 2}}), "config names 'sca'"),
@@ -63,6 +78,8 @@ def test_a_bad_entry_is_said_in_one_sentence(content: dict, sentence: str) -> No
     ("content", "sentence"),
     [
         (changed(methods=["sacc"]), "no method 'sacc'; did you mean 'sac'"),
+        (changed(methods=["BC"]), "no method 'BC'; did you mean 'bc'"),
+        (changed(shared={"utd": float("nan")}), "utd is nan, which a config cannot hold"),
         (changed(pairs=[{"family": "reachr", "level": "close"}]), "did you mean 'reacher'"),
         (changed(pairs=[{"family": "reacher", "level": "closer"}]), "did you mean 'close'"),
         (changed(shared={"hidden_with": 3}), "did you mean 'hidden_width'"),
