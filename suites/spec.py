@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from baselines.api import Budgets
 from baselines.config import check_entries, nearest, validation_sentence
+from baselines.registry import method_names
 from wombet.errors import InputError
 from wombet.files import canonical_json, sha256
 
@@ -187,9 +188,20 @@ def parse_suite(content: dict[str, Any], where: str) -> Suite:
                 raise InputError(
                     f"{where}: {what} names {name!r}, which is not among the suite's methods{nearest(name, known)}"
                 )
+    _check_variant_names(suite, where)
     if len(set(suite.methods)) < len(suite.methods):
         raise InputError(f"{where}: a method is named twice")
     return suite
+
+
+def _check_variant_names(suite: Suite, where: str) -> None:
+    registered = method_names() if suite.variants else []
+    for name, variant in suite.variants.items():
+        if name in registered and variant.method != name:
+            raise InputError(
+                f"{where}: variants names {name!r}, which is a method of its own, and its method is "
+                f"{variant.method!r}; give the variant another name"
+            )
 
 
 def parse_overrides(texts: list[str]) -> dict[str, dict[str, Any]]:

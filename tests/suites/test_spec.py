@@ -206,6 +206,12 @@ def test_a_variant_that_changes_nothing_is_the_same_run() -> None:
     assert matrix.runs[1].row != matrix.runs[2].row
 
 
+def test_a_variant_cannot_take_the_name_of_another_method() -> None:
+    with pytest.raises(InputError, match=r"^x: variants names 'bc', which is a method of its own, .* is 'wombet'"):
+        parse_suite(with_variants(bc={"method": "wombet"}), "x")
+    assert parse_suite(with_variants(bc={"method": "bc"}), "x").variant("bc").method == "bc"
+
+
 @pytest.mark.parametrize(
     ("variant", "sentence"),
     [
