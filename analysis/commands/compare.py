@@ -43,11 +43,12 @@ def compare_command(
     from analysis.curves import equal_target_steps, stopped_at
     from analysis.frames import frame_table, records
     from analysis.load import load_suite
-    from suites.commands.options import console, manifest_name, print_json
+    from suites.commands.options import console, print_json, stored_name
     from suites.store import Store
 
     check_resamples(resamples)
-    results = load_suite(Store(store), manifest_name(suite, set_))
+    place = Store(store)
+    results = load_suite(place, stored_name(suite, set_, place))
     taken = None
     if target_steps is not None:
         taken = equal_target_steps(results, check_methods(results, methods), target_steps)

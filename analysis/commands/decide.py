@@ -45,7 +45,8 @@ def decide_command(
     from suites.commands.options import manifest_name, print_json
     from suites.store import Store
 
-    place, name = Store(store), manifest_name(suite, set_)
+    place = Store(store)
+    name = manifest_name(suite, set_, place)
     known = name in place.manifests()
     seeds = int(place.manifest(name)["seeds"]) if known else _seeds_of(suite)
     cap = seeds if cap is None else cap

@@ -27,11 +27,12 @@ def export_command(
     """
     from analysis.export import export
     from analysis.load import load_suite
-    from suites.commands.options import console, manifest_name, print_json
+    from suites.commands.options import console, print_json, stored_name
     from suites.store import Store
     from wombet.errors import InputError
 
-    place, name = Store(store), manifest_name(suite, set_)
+    place = Store(store)
+    name = stored_name(suite, set_, place)
     folder = out or place.root / "exports" / name
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --out must name a folder for the export")

@@ -39,7 +39,7 @@ def figure_command(
     from analysis.drawing import parse_formats
     from analysis.load import load_suite
     from analysis.panels import check_form, suite_figure
-    from suites.commands.options import manifest_name, print_json
+    from suites.commands.options import print_json, stored_name
     from suites.store import Store
     from wombet.errors import InputError, nearest
     from wombet.files import write_atomically
@@ -47,7 +47,8 @@ def figure_command(
     chosen, kinds = check_band(band), parse_formats(formats)
     if axis not in get_args(Axis):
         raise InputError(f"--axis is {axis!r}{nearest(axis, get_args(Axis))}")
-    name, place = manifest_name(suite, set_), Store(store)
+    place = Store(store)
+    name = stored_name(suite, set_, place)
     results = load_suite(place, name)
     drawn_form = check_form(form, results)
     files = suite_figure(results, drawn_form, chosen, axis, kinds)  # type: ignore[arg-type]

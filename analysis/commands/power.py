@@ -31,10 +31,11 @@ def power_command(
     from analysis.frames import frame_table, records
     from analysis.load import load_suite
     from analysis.power import power_table
-    from suites.commands.options import console, manifest_name, print_json
+    from suites.commands.options import console, print_json, stored_name
     from suites.store import Store
 
-    results = load_suite(Store(store), manifest_name(suite, set_))
+    place = Store(store)
+    results = load_suite(place, stored_name(suite, set_, place))
     table = power_table(results, difference, methods, power=power, alpha=alpha)
     if json:
         print_json({"suite": results.manifest["name"], "difference": difference, "comparisons": records(table)})

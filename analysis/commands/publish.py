@@ -33,13 +33,14 @@ def publish_command(
     keep_freed_memory()
     from analysis.publication import publish
     from analysis.readme import readme_block_of, rewrite_readme
-    from suites.commands.options import manifest_name, print_json
+    from suites.commands.options import print_json, stored_name
     from suites.store import Store
 
-    chosen = manifest_name(suite, set_)
+    place = Store(store)
+    chosen = stored_name(suite, set_, place)
     if readme is not None:
         readme_block_of(readme, chosen)
-    made = publish(Store(store), chosen, to)
+    made = publish(place, chosen, to)
     changed = readme is not None and rewrite_readme(readme, made.folder)
     if json:
         told = {"folder": str(made.folder), "index": made.index, "missing": made.missing, "bytes": made.sizes}

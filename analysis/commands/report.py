@@ -43,16 +43,16 @@ def report_command(
     (SVG; PDF and PNG with --formats), prints the main table and, last, the path of report.html. Unfinished and failed
     runs are named in the report and never stop it; built again from the same runs, it is the same bytes.
     """
-    from suites.commands.options import console, manifest_name, print_json
+    from suites.commands.options import console, print_json, stored_name
     from suites.store import Store
     from wombet.resources import keep_freed_memory, set_threads
 
     # One thread, because the matrices are small and several threads may differ in the last digit.
     set_threads(1)
     keep_freed_memory()
-    report = make_report(
-        Store(store), manifest_name(suite, set_), out, resamples=resamples, statistics=statistics, formats=formats
-    )
+    place = Store(store)
+    name = stored_name(suite, set_, place)
+    report = make_report(place, name, out, resamples=resamples, statistics=statistics, formats=formats)
     if json:
         print_json(report.as_json())
     else:

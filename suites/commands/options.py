@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wombet.errors import InputError, nearest
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from suites.matrix import Matrix
+    from suites.store import Store
 
 SuiteArgument = Annotated[
     str, typer.Argument(metavar="SUITE", help="A suite of the catalogue, or the path of a TOML file.")
@@ -59,16 +62,50 @@ def open_matrix(suite: str, set_: list[str] | None) -> "Matrix":
     return build_matrix(loaded, parse_overrides(set_ or []))
 
 
-def manifest_name(suite: str, set_: list[str] | None) -> str:
-    """Return the name under which a store keeps a suite that was run with some `--set` texts.
+def manifest_name(suite: str, set_: list[str] | None, store: "Store") -> str:
+    """Return the name under which a store keeps a suite that was run with some `--set` texts, or would keep it.
 
     Only a suite file or settings are looked up in the catalogue: a store is readable without the suite that filled it.
+    Raises InputError if the settings are none, or if a file is not the suite that the store keeps under its name.
     """
     if not set_ and not suite.endswith(".toml"):
         return suite
     from suites.spec import load_suite, parse_overrides, variant_name
 
-    return variant_name(load_suite(suite), parse_overrides(set_ or []))
+    loaded, overrides = load_suite(suite), parse_overrides(set_ or [])
+    name = variant_name(loaded, overrides)
+    if name not in store.manifests():
+        if overrides:
+            open_matrix(suite, set_)
+    elif suite.endswith(".toml") and store.manifest(name).get("suite_sha256") not in (None, loaded.sha256):
+        raise InputError(
+            f"{suite} is not the suite {name!r} whose runs the store {store.root} holds: another file has that name, "
+            f"or this one was changed since; run it, give it a name of its own, or ask for {name} by its name"
+        )
+    return name
+
+
+def stored_name(suite: str, set_: list[str] | None, store: "Store") -> str:
+    """Return the name under which a store keeps a suite; raises InputError, with the nearest, if it has no such suite.
+
+    A suite of the catalogue is left to the reader of its manifest, who says how to run it.
+    """
+    name = manifest_name(suite, set_, store)
+    if name in store.manifests():
+        return name
+    from suites.spec import suite_names
+
+    store.require()
+    if suite.endswith(".toml"):
+        raise InputError(
+            f"the store {store.root} has no suite {name!r}; start it with `wombet run {suite} --store {store.root}`"
+        )
+    known = {*store.manifests(), *suite_names()}
+    if not set_ and name not in known:
+        raise InputError(
+            f"the store {store.root} has no suite {name!r}, and neither has the catalogue{nearest(name, known)}"
+        )
+    return name
 
 
 def console() -> "Console":

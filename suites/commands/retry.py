@@ -14,7 +14,7 @@ from suites.commands.options import (
     StoreOption,
     SuiteArgument,
     WorkersOption,
-    manifest_name,
+    stored_name,
 )
 
 
@@ -45,7 +45,8 @@ def retry_command(
     from suites.store import Store
     from wombet.process import check_device
 
-    place, name = Store(store), manifest_name(suite, set_)
+    place = Store(store)
+    name = stored_name(suite, set_, place)
     chosen = executor or ("slurm" if records(place, name) else "local")
     check_workers(chosen, workers)
     check_device(device)

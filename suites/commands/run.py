@@ -1,6 +1,6 @@
 """`wombet run`: a whole comparison with one command."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,6 +70,7 @@ def run_command(
     verify_built(recipes, place)
     missing_datasets(recipes, place)
     place.prepare()
+    _tell_dropped(matrix, place)
     place.write_manifest(matrix.manifest())
     tell_changed(changed_since(chosen.runs, place))
     if executor == "slurm":
@@ -86,8 +87,32 @@ def run_command(
         max_failures=max_failures,
     )
     if report and not summary.interrupted:
-        _report(suite, place.root, set_)
+        _report(matrix.name, place.root)
     raise typer.Exit(exit_code(summary))
+
+
+def _tell_dropped(matrix: "Matrix", store: "Store") -> None:
+    """Say, in one line, which rows and task pairs the store's manifest of that name has that the new one lacks."""
+    if matrix.name not in store.manifests():
+        return
+    from contextlib import suppress
+
+    from suites.commands.options import console
+    from wombet.errors import InputError
+
+    old: dict[str, Any] = {}
+    with suppress(InputError):
+        old = store.manifest(matrix.name)
+    pairs = {run.pair.id for run in matrix.runs}
+    rows = [str(row) for row in old.get("methods", ()) if row not in matrix.suite.methods]
+    rows += [str(pair["id"]) for pair in old.get("pairs", ()) if pair["id"] not in pairs]
+    if rows:
+        console().print(
+            f"the manifest of another version of suite {matrix.name} is replaced; no longer in it, though their runs "
+            f"stay in the store: {', '.join(rows)}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _queue(
@@ -104,11 +129,11 @@ def _queue(
     tell_queued(submit(chosen.runs, store, name, site, recipes=recipes, max_failures=max_failures), name, store)
 
 
-def _report(suite: str, store: object, set_: list[str] | None) -> None:
+def _report(name: str, store: object) -> None:
     """The report is another package's verb, found as the program finds it, so that no import points at it."""
     from importlib.metadata import entry_points
 
     from suites.cli import COMMANDS
 
     for point in entry_points(group=COMMANDS, name="report"):
-        point.load()(suite, store=store, out=None, set_=set_)
+        point.load()(name, store=store, out=None)

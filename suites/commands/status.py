@@ -14,8 +14,8 @@ from suites.commands.options import (
     StoreOption,
     SuiteArgument,
     console,
-    manifest_name,
     print_json,
+    stored_name,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def status_command(
 
     if watch and json:
         raise InputError("--watch shows a table that changes; leave out --json, or ask again for it yourself")
-    place, name = Store(store), manifest_name(suite, set_)
+    place = Store(store)
+    name = stored_name(suite, set_, place)
     status = suite_status(place, name)
     if json:
         print_json(status.to_json())

@@ -71,6 +71,8 @@ def test_a_mistake_in_a_suite_file_is_said_in_one_sentence_and_nothing_is_writte
         (("run", "smoke", "--device", "cuda:99"), "GPUs; use cpu"),
         (("status", "smoke"), "does not exist"),
         (("report", "smoke"), "does not exist"),
+        (("compare", "sac", "bc", "--suite", "smoke", "--set", "sac.utdd=2"), "did you mean 'utd'"),
+        (("report", "smoke", "--set", "sac.utd=fast"), "utd is 'fast'"),
         (("data", "show", "smoke"), "wombet data build"),
         (("data", "show", "smoke", "--dataset", "walker"), "no dataset 'walker'"),
     ],
@@ -151,6 +153,64 @@ def test_every_verb_tells_the_same_story_also_as_json(wombet: Program, finished:
     assert "All cells are done" in wombet("plan", suite, "--store", store)[1]
     report = json.loads(wombet("report", suite, "--store", store, "--json")[1])
     assert report
+
+
+READING = (
+    *(("report",), ("status",), ("retry",), ("figure",), ("export",), ("publish",)),
+    *(("compare", "zero", "bc", "--suite"), ("power", "--difference", "0.1")),
+)
+
+
+def test_a_decision_is_not_made_from_the_results_of_another_file_with_the_suites_name(
+    wombet: Program, finished: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text((finished / "mine.toml").read_text().replace("seeds = 2", "seeds = 1"))
+    result = wombet("decide", other, "zero", "bc", "--store", finished / "store")
+    refused(result, f"{other} is not the suite 'smoke' whose runs")
+
+
+@pytest.mark.parametrize("verb", READING, ids=lambda verb: verb[0])
+def test_a_file_is_not_shown_the_results_of_another_one_with_its_name(
+    wombet: Program, finished: Path, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text((finished / "mine.toml").read_text().replace("seeds = 2", "seeds = 1"))
+    before = contents(finished / "store")
+    refused(wombet(*verb, other, "--store", finished / "store"), f"{other} is not the suite 'smoke' whose runs")
+    assert contents(finished / "store") == before
+
+
+@pytest.mark.parametrize("verb", READING, ids=lambda verb: verb[0])
+def test_a_suite_that_there_is_nowhere_is_answered_with_the_nearest_name(
+    wombet: Program, finished: Path, verb: tuple[str, ...]
+) -> None:
+    refused(wombet(*verb, "quickstrat", "--store", finished / "store"), "catalogue; did you mean 'quickstart'?")
+    sentence = "has no suite 'quickstart' (it has: smoke); start it with `wombet run quickstart"
+    refused(wombet(*verb, "quickstart", "--store", finished / "store"), sentence)
+
+
+def test_a_file_that_was_not_run_yet_is_started_by_its_path(wombet: Program, finished: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new.toml"
+    new.write_text((finished / "mine.toml").read_text().replace('name = "smoke"', 'name = "new"'))
+    refused(wombet("report", new, "--store", finished / "store"), f"start it with `wombet run {new} --store")
+
+
+def test_a_run_says_which_rows_and_pairs_an_edited_suite_no_longer_has(
+    wombet: Program, finished: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(finished / "store", tmp_path / "store")
+    suite, options = tmp_path / "mine.toml", ("--store", tmp_path / "store", "--executor", "inline", "--no-report")
+    text = (finished / "mine.toml").read_text()
+    suite.write_text(text.replace('"zero", "bc"', '"zero", "bc", "random"'))
+    assert "replaced" not in wombet("run", suite, *options, "--methods", "zero")[1]
+    suite.write_text(text.replace('"zero", "bc"', '"zero", "bc"').replace('level = "close"', 'level = "far"'))
+    told = [line for line in wombet("run", suite, *options, "--methods", "zero")[1].splitlines() if "replaced" in line]
+    assert len(told) == 1
+    assert told[0].endswith(": random, reacher-close")
+    assert wombet("status", suite, "--store", tmp_path / "store")[0] == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "of another task"])
