@@ -1,11 +1,12 @@
 """Methods by name; nothing is imported until a method is used."""
 
 import importlib
+from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Any, cast
 
-from baselines.api import Adapter
+from baselines.api import Adapter, Capabilities
 from baselines.config import nearest
 from wombet.errors import InputError
 
@@ -53,23 +54,37 @@ def method_names() -> list[str]:
 
 @cache
 def method(name: str) -> type[Adapter]:
-    """Import and return a method's adapter class; raises InputError with the nearest name if there is none."""
+    """Import and return a method's adapter class.
+
+    Raises InputError with the nearest name if there is none, and if what is registered is no adapter.
+    """
     if name in _OWN:
         module, attribute = _OWN[name].split(":")
-        return cast(type[Adapter], getattr(importlib.import_module(module), attribute))
+        return _adapter(name, getattr(importlib.import_module(module), attribute), _OWN[name])
     foreign = _foreign()
     if name not in foreign:
         raise InputError(f"there is no method {name!r}{nearest(name, method_names())}")
     try:
-        return cast(type[Adapter], foreign[name].load())
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"method {name!r} of {foreign[name].value} cannot be imported: {error}") from error
+        loaded = foreign[name].load()
+    except Exception as error:  # whatever another package does when it is imported
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise InputError(f"method {name!r} of {foreign[name].value} cannot be imported: {reason}") from error
+    return _adapter(name, loaded, foreign[name].value)
 
 
 def check_method_name(name: str) -> None:
     """Raise InputError with the nearest name unless the method is registered; imports no method."""
     if name not in method_names():
         raise InputError(f"there is no method {name!r}{nearest(name, method_names())}")
+
+
+def _adapter(name: str, loaded: Any, where: str) -> type[Adapter]:
+    """Return the class as an adapter's; raises InputError if it lacks what is asked before it is built."""
+    if not isinstance(getattr(loaded, "capabilities", None), Capabilities):
+        raise InputError(f"method {name!r} of {where} lacks `capabilities`, a baselines.api.Capabilities")
+    if not is_dataclass(getattr(loaded, "Config", None)):
+        raise InputError(f"method {name!r} of {where} lacks `Config`, a frozen dataclass of its settings")
+    return cast(type[Adapter], loaded)
 
 
 def _foreign() -> dict[str, EntryPoint]:

@@ -1,5 +1,6 @@
 """`wombet list`: what there is."""
 
+import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -48,6 +49,12 @@ def list_command(
         print("`wombet list methods NAME` shows one method's settings with their defaults and reasons.")
 
 
+def _left_out(complaints: list[str]) -> None:
+    """Name what another package declares and is broken, beside the list of the rest."""
+    for complaint in complaints:
+        print(f"wombet: left out: {complaint}", file=sys.stderr)
+
+
 def _suites() -> list[dict[str, Any]]:
     """The smallest first: what a newcomer can run comes before what needs a cluster; a dataset counts as a long run."""
     from suites.spec import Suite, load_suite, suite_names
@@ -69,11 +76,14 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    from suites.tasks import families, make_task
+    from suites.tasks import make_task
     from suites.tasks.native import native_ids
+    from suites.tasks.registry import whole_families
 
     rows = []
-    for name, family in families().items():
+    families, complaints = whole_families()
+    _left_out(complaints)
+    for name, family in families.items():
         task = make_task(name)
         rows.append(
             {
@@ -107,7 +117,11 @@ def _methods() -> list[dict[str, Any]]:
 
     rows = []
     for name in method_names():
-        found = method(name).capabilities
+        try:
+            found = method(name).capabilities
+        except InputError as error:
+            _left_out([str(error)])
+            continue
         rows.append(
             {
                 "method": name,

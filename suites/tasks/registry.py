@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from suites.tasks.families import Family
 from wombet.errors import InputError
@@ -21,6 +21,14 @@ def families() -> dict[str, Family]:
     _read_builtin()
     _read_entry_points()
     return dict(_families)
+
+
+def whole_families() -> tuple[dict[str, Family], list[str]]:
+    """Return the families that are whole, by name, and a sentence for every package whose own are broken."""
+    complaints: list[str] = []
+    _read_builtin()
+    _read_entry_points(complaints)
+    return dict(_families), complaints
 
 
 def family(name: str) -> Family:
@@ -95,18 +103,28 @@ def _read_builtin() -> None:
         _built_in.add(made.name)
 
 
-def _read_entry_points() -> None:
+def _read_entry_points(complaints: list[str] | None = None) -> None:
+    """Add the families of other packages; what is wrong with one is raised, or joins the complaints."""
     for point in entry_points(group=ENTRY_POINTS):
         source = f"entry point {point.name} = {point.value}"
         if source in _read:
             continue
         try:
-            loaded = point.load()
-            found = loaded if isinstance(loaded, Family) else loaded()
-            new = [found] if isinstance(found, Family) else list(found)
-        except Exception as error:
-            raise InputError(f"the {source} of group {ENTRY_POINTS} gives no task family ({error})") from error
-        # Marked first: a half-registered point must not clash with itself when it is asked for again.
-        _read.add(source)
-        for item in new:
-            _add(item)
+            _add_declared(point, source)
+        except InputError as error:
+            if complaints is None:
+                raise
+            complaints.append(str(error))
+
+
+def _add_declared(point: EntryPoint, source: str) -> None:
+    try:
+        loaded = point.load()
+        found = loaded if isinstance(loaded, Family) else loaded()
+        new = [found] if isinstance(found, Family) else list(found)
+    except Exception as error:
+        raise InputError(f"the {source} of group {ENTRY_POINTS} gives no task family ({error})") from error
+    # Marked first: a half-registered point must not clash with itself when it is asked for again.
+    _read.add(source)
+    for item in new:
+        _add(item)

@@ -58,3 +58,21 @@ def test_a_foreign_method_that_cannot_be_imported_spares_the_rest(foreign) -> No
     assert method("zero") is ZeroPolicy
     with pytest.raises(InputError, match=r"'broken'.*cannot be imported"):
         method("broken")
+
+
+@pytest.mark.parametrize(
+    ("value", "lacks"),
+    [
+        ("baselines.api:Problem", "lacks `capabilities`"),
+        ("baselines.registry:method", "lacks `capabilities`"),
+        ("tests.baselines.test_registry:WithoutConfig", "lacks `Config`"),
+    ],
+)
+def test_what_is_no_adapter_is_named_with_what_it_lacks(foreign, value: str, lacks: str) -> None:
+    foreign("mine", value)
+    with pytest.raises(InputError, match=f"method 'mine' of {value} {lacks}"):
+        method("mine")
+
+
+class WithoutConfig:
+    capabilities = ZeroPolicy.capabilities

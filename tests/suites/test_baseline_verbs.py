@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,34 @@ def test_the_card_of_a_method_shows_each_setting_with_its_default_and_its_own_re
     code, out, _ = wombet("list", "methods", "wombet")
     assert "pretraining_updates" in out
     assert "tuned: " in out
+
+
+def test_a_broken_package_is_named_and_the_methods_of_others_are_listed(
+    wombet: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {"gone": "no_such_package:Thing", "bare": "baselines.api:Problem", "sound": "baselines.bc:BestDecile"}
+    declared = [EntryPoint(name, value, registry.ENTRY_POINT_GROUP) for name, value in points.items()]
+    monkeypatch.setattr(registry, "entry_points", lambda group: declared)
+    code, out, err = wombet("list", "methods", "--json")
+    names = [row["method"] for row in json.loads(out)]
+    registry.method.cache_clear()
+    assert code == 0
+    assert {"sac", "wombet", "sound"} < set(names)
+    assert not {"gone", "bare"} & set(names)
+    assert [line.split("method ")[1].split(" of ")[0] for line in err.splitlines()] == ["'gone'", "'bare'"]
+
+
+@pytest.mark.parametrize("arguments", [("check-baseline", "bare"), ("list", "methods", "bare")])
+def test_a_class_that_is_no_adapter_is_refused_in_one_sentence(
+    wombet: Program, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    bare = [EntryPoint("bare", "baselines.api:Problem", registry.ENTRY_POINT_GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: bare)
+    code, _, err = wombet(*arguments)
+    assert code == 2
+    assert err == (
+        "wombet: method 'bare' of baselines.api:Problem lacks `capabilities`, a baselines.api.Capabilities\n"
+    )
 
 
 def test_every_setting_of_every_method_says_what_it_is(wombet: Program) -> None:

@@ -112,6 +112,13 @@ def test_a_broken_declaration_is_named_and_spares_the_families_built_in(package,
     assert f"entry point pendula = {target}" in done.stdout, done.stderr
 
 
+def test_a_broken_declaration_is_named_beside_the_list_of_the_families_that_are_whole(package):
+    arguments = "import sys; sys.argv = ['wombet', 'list', 'tasks', '--json']"
+    done = run(package("nowhere:make"), arguments, "from suites.cli import main; main()")
+    assert "entry point pendula = nowhere:make" in done.stderr
+    assert '"family": "reacher"' in done.stdout
+
+
 def test_a_taken_name_and_unusable_families_are_refused(tmp_path):
     taken = family("reacher")
     with pytest.raises(InputError, match="'reacher' is already registered"):
