@@ -1,11 +1,12 @@
 """SAC, RLPD and WOMBET: three configurations of one agent."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from baselines.api import Array, Capabilities, Phase, Problem, Tick
+from baselines.api import Array, Capabilities, Left, Phase, Problem, Tick
 from baselines.config import config_dict
 from baselines.knowledge import continue_from_source, knowledge_of, tools_of
 from wombet.agent import AgentConfig, TransferAgent, penalises_online_rows
@@ -164,3 +165,10 @@ class WOMBET(AgentMethod):
         tuned=TUNED,
     )
     fixed: ClassVar = {}
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return the agent, if it goes on from it, or the model, if that scores online rows."""
+        if settings["init"] == "source":
+            return "agent"
+        return "model" if settings["penalised_rows"] == "all" and settings["target_penalty"] > 0 else None

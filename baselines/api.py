@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Metrics = Mapping[str, float]
+Left = Literal["model", "agent"]
+"""What the making of a dataset leaves behind: the fitted model always, and an agent if one guided the collection."""
 
 
 class Phase(Enum):
@@ -169,3 +171,12 @@ class SavesPolicy(Protocol):
 
     def restore_policy(self, state: Any) -> None:
         """Take up a `policy_state` in an adapter that was just built for the same run, so that it acts as it did."""
+
+
+@runtime_checkable
+class AsksOfSource(Protocol):
+    """What an adapter class may offer beside the contract, so that data which cannot serve it are refused at once."""
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return what it needs, with all of its Config's fields as given, of what its dataset's making left behind."""

@@ -5,13 +5,15 @@ SAC that simply goes on from the source agent, and planning for the target's rew
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from baselines.actor_critic import SAC, SACConfig
-from baselines.api import Array, Capabilities, Phase, Problem
+from baselines.api import Array, Capabilities, Left, Phase, Problem
 from baselines.knowledge import continue_from_source, knowledge_of, source_agent, tools_of
 from baselines.scripted import NoConfig, ZeroPolicy
 from wombet.generation_tools import Planning
@@ -22,6 +24,11 @@ class SourcePolicy(ZeroPolicy):
     """The source agent's deterministic policy in the target task, as it is."""
 
     capabilities = Capabilities(phases=(), needs_dataset=True, kind="control", source="ours")
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return the agent, whose policy it is."""
+        return "agent"
 
     def __init__(self, problem: Problem, config: NoConfig, streams: Streams, device: str) -> None:
         super().__init__(problem, config, streams, device)
@@ -51,6 +58,11 @@ class ContinuedSAC(SAC):
         deviations=("the target entropy and the step size of the temperature are SAC's, not the source agent's",),
     )
 
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return the agent, from which it goes on."""
+        return "agent"
+
     def __init__(self, problem: Problem, config: ContinuedSACConfig, streams: Streams, device: str) -> None:
         super().__init__(problem, config, streams, device)
         continue_from_source(self.agent, config, problem, "sac-continued", device)
@@ -77,6 +89,11 @@ class TargetPlanning(ZeroPolicy):
         source="ours; wombet's planner",
         deviations=("replans at every step, without a warm start",),
     )
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return the model, in which it plans."""
+        return "model"
 
     def __init__(self, problem: Problem, config: TargetPlanningConfig, streams: Streams, device: str) -> None:
         knowledge = knowledge_of(problem, "target-planning")

@@ -1,12 +1,12 @@
 """WOMBET in full: between online phases the model is refined on what was met, data are generated and filtered anew."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from baselines.actor_critic import TUNED, WOMBET, WOMBETConfig
-from baselines.api import Capabilities, Metrics, Phase, Problem, Tick
+from baselines.api import Capabilities, Left, Metrics, Phase, Problem, Tick
 from baselines.knowledge import knowledge_of
 from wombet.agent import penalises_online_rows
 from wombet.collection import recorded
@@ -71,6 +71,11 @@ class IteratedWOMBET(WOMBET):
         self._live: DataIteration | None = None
         self._resume: dict[str, Any] | None = None
         self._meter_before = 0
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return what WOMBET asks for, and the model, if there is more than one iteration to refine it."""
+        return super().asks_of_source(settings) or ("model" if settings["iterations"] > 1 else None)
 
     def train(self, phase: Phase, tick: Tick) -> None:
         """Pretrain, or go through the online phases and what lies between them, to the end of the budget."""

@@ -1,12 +1,13 @@
 """What MOPO and COMBO share: an ensemble, rollouts of the policy in it, and batches of real and imagined rows."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from baselines.api import Problem
+from baselines.api import Left, Problem
 from baselines.d3rlpy_method import Transitions, joined
 from baselines.knowledge import knowledge_of, tools_of
 from baselines.model_rollouts import RecentRounds, Rollouts
@@ -90,6 +91,11 @@ class ModelBasedMethod(OfflineMethod):
         self._rollouts: Rollouts | None = None
         self._imagined = RecentRounds(config.retained_rounds)
         self._imagination = streams.numpy("rollouts")
+
+    @classmethod
+    def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
+        """Return the model, if it is not learned on the dataset."""
+        return "model" if settings["dynamics"] == "source" else None
 
     @property
     def penalty_scale(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from baselines.api import Budgets, Phase
+from baselines.api import AsksOfSource, Budgets, Phase
 from baselines.config import config_dict, make_config, nearest, validation_sentence
 from baselines.registry import check_method_name, method
 from suites.spec import (
@@ -181,6 +181,10 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
         )
     pair = _pair(entry)
     recipe = _recipe(suite, entry, row, pair) if capabilities.needs_dataset else None
+    sources = _sources(suite, entry, row, pair)
+    part = _data_part(suite, row)
+    for fed in [*([] if recipe is None else [recipe]), *(source.recipe for source in sources)]:
+        _check_data(fed, variant.method, config, part, f"suite {suite.name}, pair {pair.id}, row {row}")
     budgets = _relevant_budgets(suite, row, config, recipe)
     return RunSpec(
         pair=pair,
@@ -191,10 +195,29 @@ def _first_run(suite: Suite, entry: PairEntry, row: str, config: dict[str, Any])
         budgets=budgets,
         evaluation=_evaluation(suite, budgets),
         dataset=recipe,
-        data_part=_data_part(suite, row),
-        sources=_sources(suite, entry, row, pair),
+        data_part=part,
+        sources=sources,
         row=row,
     )
+
+
+def _check_data(recipe: DatasetRecipe, name: str, config: dict[str, Any], part: str | None, where: str) -> None:
+    """Raise InputError if a dataset has not the part that a row is fed, or leaves nothing of what the method asks."""
+    kind = method(name)
+    asked = kind.asks_of_source(config) if isinstance(kind, AsksOfSource) else None
+    if recipe.imported and part is not None:
+        raise InputError(f"{where}: the imported dataset {recipe.id} has no part {part!r}; leave data_part out")
+    if recipe.imported and asked is not None:
+        raise InputError(
+            f"{where}: method {name} with these settings needs the {asked} of the dataset's making, and {recipe.id} is "
+            "imported, without any; have the data generated, or leave the row out"
+        )
+    if recipe.collection == "pure" and (asked == "agent" or part == "policy"):
+        needs = f"method {name} with these settings" if asked == "agent" else f"data_part {part!r}"
+        raise InputError(
+            f"{where}: {needs} needs a source agent, and the dataset's collection is 'pure'; take 'guided', or leave "
+            "the row out"
+        )
 
 
 def _evaluation(suite: Suite, budgets: Budgets) -> dict[str, int]:

@@ -287,6 +287,56 @@ def test_bad_data_of_a_variant_is_said_in_one_sentence(variant: dict, sentence: 
     assert "\n" not in str(caught.value)
 
 
+IMPORT = {"imported": "reacher-0123456789ab"}
+PURE = {"collection": "pure", "profile": "smoke"}
+
+
+@pytest.mark.parametrize(
+    ("data", "variant", "sentence"),
+    [
+        (IMPORT, {"method": "source-policy"}, "source-policy with these settings needs the agent"),
+        (IMPORT, {"method": "sac-continued"}, "sac-continued with these settings needs the agent"),
+        (IMPORT, {"method": "target-planning"}, "target-planning with these settings needs the model"),
+        (IMPORT, {"method": "mopo", "config": {"dynamics": "source"}}, "mopo with these settings needs the model"),
+        (IMPORT, {"method": "combo", "config": {"dynamics": "source"}}, "combo with these settings needs the model"),
+        (IMPORT, {"method": "wombet", "config": {"penalised_rows": "all"}}, "wombet .* needs the model"),
+        (IMPORT, {"method": "wombet", "config": {"init": "source"}}, "wombet .* needs the agent"),
+        (IMPORT, {"method": "wombet-iterated"}, "wombet-iterated .* needs the model"),
+        (IMPORT, {"method": "bc", "data_part": "unfiltered"}, "reacher-0123456789ab has no part 'unfiltered'"),
+        (IMPORT, {"method": "bc", "data_part": "matched-dual"}, "reacher-0123456789ab has no part 'matched-dual'"),
+        (PURE, {"method": "source-policy"}, "source-policy .* needs a source agent, and the dataset's collection is"),
+        (PURE, {"method": "sac-continued"}, "sac-continued .* needs a source agent"),
+        (PURE, {"method": "wombet", "config": {"init": "source"}}, "wombet .* needs a source agent"),
+        (PURE, {"method": "bc", "data_part": "policy"}, "data_part 'policy' needs a source agent"),
+    ],
+)
+def test_a_row_that_cannot_work_with_the_suites_data_is_refused_by_name(
+    data: dict, variant: dict, sentence: str
+) -> None:
+    content = changed(methods=["v"], variants={"v": variant}, data=data, shared={})
+    with pytest.raises(InputError, match=f"^suite smoke, pair reacher-close, row v: .*{sentence}") as caught:
+        build_matrix(parse_suite(content, "x"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "variant"),
+    [
+        (IMPORT, {"method": "mopo"}),
+        (IMPORT, {"method": "wombet"}),
+        (IMPORT, {"method": "wombet", "config": {"penalised_rows": "all", "target_penalty": 0.0}}),
+        (IMPORT, {"method": "wombet-iterated", "config": {"iterations": 1}}),
+        (PURE, {"method": "target-planning"}),
+        (PURE, {"method": "mopo", "config": {"dynamics": "source"}}),
+        (PURE, {"method": "bc", "data_part": "unfiltered"}),
+        ({**PURE, "collection": "guided"}, {"method": "source-policy"}),
+    ],
+)
+def test_a_row_that_can_work_with_the_suites_data_is_not_refused(data: dict, variant: dict) -> None:
+    content = changed(methods=["v"], variants={"v": variant}, data=data, shared={})
+    assert build_matrix(parse_suite(content, "x")).runs
+
+
 def test_a_method_that_generates_again_has_the_source_steps_that_this_can_take() -> None:
     content = changed(methods=["wombet", "wombet-iterated"], config={"wombet-iterated": {"iterations": 3}})
     runs = {run.row: run for run in build_matrix(parse_suite(content, "x")).runs if run.seed == 0}
