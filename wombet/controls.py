@@ -2,8 +2,8 @@
 
 A gain from generated data belongs to the world model only if it exceeds what these give: trajectories that no filter
 chose, the newest real source rows (those of the planner's own episodes first), and the source agent's policy in the
-model without any planner; all of as many rows as were accepted. A gain from the filter is one over the other rules, each of which keeps the same number of
-trajectories of the same pool.
+model without any planner; all of as many rows as were accepted. A gain from the filter is one over the other rules,
+each of which keeps the same number of trajectories of the same pool.
 """
 
 from collections.abc import Sequence
