@@ -1,6 +1,6 @@
 """`wombet run`: a whole comparison with one command."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,8 +70,7 @@ def run_command(
     verify_built(recipes, place)
     missing_datasets(recipes, place)
     place.prepare()
-    _tell_dropped(matrix, place)
-    place.write_manifest(matrix.manifest())
+    _keep_manifest(matrix, place)
     tell_changed(changed_since(chosen.runs, place))
     if executor == "slurm":
         _queue(chosen, recipes, matrix.name, place, profile, max_failures)
@@ -91,28 +90,32 @@ def run_command(
     raise typer.Exit(exit_code(summary))
 
 
-def _tell_dropped(matrix: "Matrix", store: "Store") -> None:
-    """Say, in one line, which rows and task pairs the store's manifest of that name has that the new one lacks."""
-    if matrix.name not in store.manifests():
-        return
-    from contextlib import suppress
+def _keep_manifest(matrix: "Matrix", store: "Store") -> None:
+    """Write the suite's manifest, and name the rows and task pairs that one of that name had and this one lacks."""
+    dropped = _dropped(matrix, store)
+    store.write_manifest(matrix.manifest())
+    if dropped:
+        from suites.commands.options import console
 
-    from suites.commands.options import console
-    from wombet.errors import InputError
-
-    old: dict[str, Any] = {}
-    with suppress(InputError):
-        old = store.manifest(matrix.name)
-    pairs = {run.pair.id for run in matrix.runs}
-    rows = [str(row) for row in old.get("methods", ()) if row not in matrix.suite.methods]
-    rows += [str(pair["id"]) for pair in old.get("pairs", ()) if pair["id"] not in pairs]
-    if rows:
         console().print(
             f"the manifest of another version of suite {matrix.name} is replaced; no longer in it, though their runs "
-            f"stay in the store: {', '.join(rows)}",
+            f"stay in the store: {', '.join(dropped)}",
             markup=False,
             soft_wrap=True,
         )
+
+
+def _dropped(matrix: "Matrix", store: "Store") -> list[str]:
+    """Return the rows and task pairs of the store's manifest of that name, if it can be read, that are not in this."""
+    from wombet.errors import InputError
+
+    try:
+        old = store.manifest(matrix.name)
+    except InputError:
+        return []
+    pairs = {run.pair.id for run in matrix.runs}
+    rows = [str(row) for row in old.get("methods", ()) if row not in matrix.suite.methods]
+    return rows + [str(pair["id"]) for pair in old.get("pairs", ()) if pair["id"] not in pairs]
 
 
 def _queue(
