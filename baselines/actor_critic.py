@@ -168,7 +168,7 @@ class WOMBET(AgentMethod):
 
     @classmethod
     def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
-        """Return the agent, if it goes on from it, or the model, if that scores online rows."""
+        """Return the agent's networks, if it goes on from them, or the model, if that scores online rows."""
         if settings["init"] == "source":
-            return "agent"
+            return "networks"
         return "model" if settings["penalised_rows"] == "all" and settings["target_penalty"] > 0 else None

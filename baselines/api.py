@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Metrics = Mapping[str, float]
-Left = Literal["model", "agent"]
-"""What the making of a dataset leaves behind: the fitted model always, and an agent if one guided the collection."""
+Left = Literal["model", "agent", "networks"]
+"""What the making of a dataset leaves behind: the fitted model always, and an agent if one guided the collection.
+
+"networks" are the agent's own, to go on from; then the settings have the agent's sizes.
+"""
 
 
 class Phase(Enum):

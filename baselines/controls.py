@@ -60,8 +60,8 @@ class ContinuedSAC(SAC):
 
     @classmethod
     def asks_of_source(cls, settings: Mapping[str, Any]) -> Left | None:
-        """Return the agent, from which it goes on."""
-        return "agent"
+        """Return the agent's networks, from which it goes on."""
+        return "networks"
 
     def __init__(self, problem: Problem, config: ContinuedSACConfig, streams: Streams, device: str) -> None:
         super().__init__(problem, config, streams, device)

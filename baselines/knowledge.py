@@ -1,5 +1,9 @@
 """What the making of a dataset left behind beside its rows, put to use in the target task: model, planner and agent."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 from baselines.api import Problem, SourceKnowledge
 from wombet.agent import TransferAgent
 from wombet.errors import InputError
@@ -39,11 +43,20 @@ def continue_from_source(
     The random stream stays the agent's own. Raises InputError if the two differ in size.
     """
     learner = source_agent(problem, method, device)
-    for name in SIZES:
-        own, theirs = getattr(config, name), getattr(learner.config, name)
-        if own != theirs:
-            raise InputError(f"method {method} has {name} {own}, and the source agent {theirs}; they must be equal")
+    check_sizes(dataclasses.asdict(config), dataclasses.asdict(learner.config), f"method {method}")
     agent.learner.restore({**learner.state(), "generator": agent.learner.generator.get_state()})
+
+
+def check_sizes(settings: Mapping[str, Any], agent: Mapping[str, Any], where: str) -> None:
+    """Raise InputError if a learner that goes on from a source agent has sizes of its own; it may have none."""
+    differing = [name for name in SIZES if name in settings and settings[name] != agent[name]]
+    if differing:
+        own = ", ".join(f"{name} = {settings[name]}" for name in differing)
+        theirs = ", ".join(f"{name} = {agent[name]}" for name in differing)
+        raise InputError(
+            f"{where}: its settings have {own}, and the source agent that it goes on from has {theirs}; give both the "
+            "same (data.generation.agent holds the agent's)"
+        )
 
 
 def _no_environment(name: str) -> MeteredEnv:

@@ -207,17 +207,23 @@ def _check_data(recipe: DatasetRecipe, name: str, config: dict[str, Any], part: 
     asked = kind.asks_of_source(config) if isinstance(kind, AsksOfSource) else None
     if recipe.imported and part is not None:
         raise InputError(f"{where}: the imported dataset {recipe.id} has no part {part!r}; leave data_part out")
+    by_agent = asked in ("agent", "networks")
     if recipe.imported and asked is not None:
+        left = "agent" if by_agent else asked
         raise InputError(
-            f"{where}: method {name} with these settings needs the {asked} of the dataset's making, and {recipe.id} is "
+            f"{where}: method {name} with these settings needs the {left} of the dataset's making, and {recipe.id} is "
             "imported, without any; have the data generated, or leave the row out"
         )
-    if recipe.collection == "pure" and (asked == "agent" or part == "policy"):
-        needs = f"method {name} with these settings" if asked == "agent" else f"data_part {part!r}"
+    if recipe.collection == "pure" and (by_agent or part == "policy"):
+        needs = f"method {name} with these settings" if by_agent else f"data_part {part!r}"
         raise InputError(
             f"{where}: {needs} needs a source agent, and the dataset's collection is 'pure'; take 'guided', or leave "
             "the row out"
         )
+    if asked == "networks":
+        from baselines.knowledge import check_sizes
+
+        check_sizes(config, recipe.config["agent"], where)
 
 
 def _evaluation(suite: Suite, budgets: Budgets) -> dict[str, int]:

@@ -46,5 +46,14 @@ def test_a_method_begins_without_what_it_does_not_ask_for_and_not_without_what_i
     config, kind = config_of(name, settings), method(name)
     asked = kind.asks_of_source(config_dict(config)) if isinstance(kind, AsksOfSource) else None
     assert begins(name, config, None) == (asked is None)
-    assert begins(name, config, dataclasses.replace(knowledge(), agent_state=None)) == (asked != "agent")
+    by_agent = asked in ("agent", "networks")
+    assert begins(name, config, dataclasses.replace(knowledge(), agent_state=None)) != by_agent
     assert begins(name, config, knowledge())
+
+
+def test_who_goes_on_from_the_agents_networks_has_their_sizes() -> None:
+    for name, settings in (("wombet", {"init": "source"}), ("sac-continued", {})):
+        config = config_of(name, {**settings, "hidden_width": 2 * SMALL["hidden_width"]})
+        problem, _ = small_problem(method(name).capabilities, 0)
+        with pytest.raises(InputError, match=r"its settings have hidden_width = .*, and the source agent"):
+            method(name)(problem, config, Streams(0), "cpu")

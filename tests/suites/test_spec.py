@@ -289,6 +289,8 @@ def test_bad_data_of_a_variant_is_said_in_one_sentence(variant: dict, sentence: 
 
 IMPORT = {"imported": "reacher-0123456789ab"}
 PURE = {"collection": "pure", "profile": "smoke"}
+GUIDED = {**PURE, "collection": "guided"}
+SIZES = {"hidden_width": 32, "layer_norm": True}  # those of the source agent of profile smoke
 
 
 @pytest.mark.parametrize(
@@ -308,6 +310,16 @@ PURE = {"collection": "pure", "profile": "smoke"}
         (PURE, {"method": "sac-continued"}, "sac-continued .* needs a source agent"),
         (PURE, {"method": "wombet", "config": {"init": "source"}}, "wombet .* needs a source agent"),
         (PURE, {"method": "bc", "data_part": "policy"}, "data_part 'policy' needs a source agent"),
+        (
+            GUIDED,
+            {"method": "sac-continued", "config": {"hidden_width": 31}},
+            "have hidden_width = 31, layer_norm = False, and the source agent .* hidden_width = 32",
+        ),
+        (
+            GUIDED,
+            {"method": "wombet", "config": {"init": "source", **SIZES, "n_critics": 3}},
+            "have n_critics = 3, and the source agent .* n_critics = 2;",
+        ),
     ],
 )
 def test_a_row_that_cannot_work_with_the_suites_data_is_refused_by_name(
@@ -329,7 +341,9 @@ def test_a_row_that_cannot_work_with_the_suites_data_is_refused_by_name(
         (PURE, {"method": "target-planning"}),
         (PURE, {"method": "mopo", "config": {"dynamics": "source"}}),
         (PURE, {"method": "bc", "data_part": "unfiltered"}),
-        ({**PURE, "collection": "guided"}, {"method": "source-policy"}),
+        (GUIDED, {"method": "source-policy"}),
+        (GUIDED, {"method": "wombet", "config": {"n_critics": 3}}),
+        (GUIDED, {"method": "sac-continued", "config": SIZES}),
     ],
 )
 def test_a_row_that_can_work_with_the_suites_data_is_not_refused(data: dict, variant: dict) -> None:
@@ -363,13 +377,3 @@ def test_every_ablation_of_the_documentation_is_a_row_of_the_suite_it_names() ->
         assert named[name] == set(load_suite(name).methods)
     for name in ("paper-fig5", "paper-fig6"):
         assert load_suite(name).methods == load_suite(f"{name}-pocket").methods
-
-
-@pytest.mark.parametrize("name", ["paper-fig2", "data-controls"])
-def test_rows_that_go_on_from_the_source_agent_have_its_sizes_in_every_suite(name: str) -> None:
-    for size in (name, f"{name}-pocket"):
-        runs = {run.row: run for run in build_matrix(load_suite(size)).runs}
-        for row in {"wombet-from-source", "sac-continued"} & set(runs):
-            agent = runs[row].dataset.config["agent"]
-            for field in ("hidden_width", "n_critics", "layer_norm"):
-                assert runs[row].config[field] == agent[field], (size, row, field)
