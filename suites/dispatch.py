@@ -48,10 +48,12 @@ class Event:
 class Summary:
     """How many jobs ended how ("skipped" were finished before), what failed and why, and whether it was stopped.
 
-    `left` counts the jobs that were not begun because of a stop.
+    `counts` are of runs and datasets, `datasets` of datasets alone. `left` counts the jobs that were not
+    begun because of a stop.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    datasets: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
@@ -60,11 +62,15 @@ class Summary:
     @property
     def message(self) -> str:
         """One line for people."""
-        parts = [f"{count} {ending}" for ending, count in sorted(self.counts.items())]
-        text = ", ".join(parts) or "nothing to do"
+        text = ", ".join(map(self._ended, sorted(self.counts))) or "nothing to do"
         if self.interrupted:
             return f"{text}; stopped with {self.left} not begun: the same command continues"
         return f"{text}; {self.left} not begun, because so many failed" if self.left else text
+
+    def _ended(self, ending: str) -> str:
+        of_them = self.datasets[ending]
+        among = f" ({of_them} dataset{'s' * (of_them > 1)} among them)" if of_them else ""
+        return f"{self.counts[ending]} {ending}{among}"
 
 
 def dispatch(
@@ -143,9 +149,9 @@ class _Plan:
         wanted = {recipe.id: recipe for recipe in recipes}
         wanted |= {recipe.id: recipe for run in open_runs for recipe in run.recipes}
         missing = missing_datasets(wanted.values(), store)
-        skipped = len(runs) - len(open_runs) + sum(has_rows(store, recipe) for recipe in recipes)
-        if skipped:
-            self.summary.counts["skipped"] = skipped
+        built = sum(has_rows(store, recipe) for recipe in recipes)
+        self.summary.datasets += Counter(skipped=built)
+        self.summary.counts += Counter(skipped=len(runs) - len(open_runs) + built)
         each = ({**options, "device": device} for device in cycle(devices_of(options["device"])))
         self.ready = deque(Job.of_dataset(recipe, store, next(each)) for recipe in missing)
         self._missing = {recipe.id for recipe in missing}
@@ -171,6 +177,7 @@ class _Plan:
         for ended, result in endings:
             ending = "failed" if result.ending == "lost" else result.ending
             self.summary.counts[ending] += 1
+            self.summary.datasets[ending] += ended.kind == "dataset"
             if ending == "failed":
                 self.summary.failures.append((ended.label, result.message))
             elif ending == "blocked":

@@ -1,6 +1,6 @@
 """Which runs of a suite are worth another attempt, and with how much memory; read from the store alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from suites.queue import QueuedJob, dataset_folder, queued_jobs, records
@@ -16,12 +16,16 @@ MEMORY_FACTOR = 2.0
 
 @dataclass
 class Selection:
-    """Runs and datasets to try again, GB by folder for the next job, and how many failed ones are left alone."""
+    """Runs and datasets to try again, GB by folder for the next job, and how many failed ones are left alone.
+
+    `known` are all of the suite's runs that were begun.
+    """
 
     runs: list[RunSpec] = field(default_factory=list)
     recipes: list[DatasetRecipe] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
     left_alone: int = 0
+    known: list[RunSpec] = field(default_factory=list)
 
 
 def select(store: Store, suite: str, *, failed: bool = False, automatic: bool = False) -> Selection:
@@ -46,7 +50,8 @@ def select(store: Store, suite: str, *, failed: bool = False, automatic: bool = 
         spec = read_json(store.run_folder(cell.folder) / "spec.json")
         if spec is None:
             continue
-        run = run_spec_from_json(spec)
+        run = replace(run_spec_from_json(spec), row=cell.method)
+        selection.known.append(run)
         follows = cell.state == "blocked" and any(datasets.get(recipe.id, False) for recipe in run.recipes)
         if follows or _wanted(store, cell.folder, cell, queue, failed, limit, selection):
             selection.runs.append(run)

@@ -38,7 +38,8 @@ def retry_command(
     Everything continues from its newest checkpoint. On Slurm, what ran out of memory is given twice as much, and this
     returns once all is queued.
     """
-    from suites.commands.running import carry_out, exit_code, tell_left_alone, tell_queued
+    from suites.adapter_source import changed_since
+    from suites.commands.running import carry_out, exit_code, tell_changed, tell_left_alone, tell_queued
     from suites.dispatch import check_workers
     from suites.queue import records
     from suites.retrying import retry_on_slurm, select
@@ -51,6 +52,7 @@ def retry_command(
     check_workers(chosen, workers)
     check_device(device)
     selection = select(place, name, failed=failed)
+    tell_changed(changed_since(selection.known, place))
     if chosen == "slurm":
         tell_queued(retry_on_slurm(place, name, selection, site, max_failures), name, place)
         tell_left_alone(selection.left_alone)

@@ -95,7 +95,7 @@ def test_what_is_missing_is_carried_out_on_the_rebuilt_dataset_and_nothing_else_
     assert [(dataset["built"], dataset["has_rows"]) for dataset in plan["datasets"]] == [(True, False)]
     assert "published without its rows" in wombet("plan", partly / "smoke.toml", "--store", store.root)[1]
     code, out, err = wombet("run", partly / "smoke.toml", "--store", store.root, *QUIET)
-    assert (code, out.strip()) == (0, "3 done, 2 skipped"), err
+    assert (code, out.strip()) == (0, "3 done (1 dataset among them), 2 skipped"), err
     assert "published without its rows" not in wombet("plan", partly / "smoke.toml", "--store", store.root)[1]
     after = contents(store.root)
     assert {name: after[name] for name in before} == before
@@ -118,7 +118,7 @@ def test_a_dataset_that_comes_out_otherwise_stops_the_runs_with_one_sentence(
     code, out, _ = wombet("run", partly / "smoke.toml", "--store", store.root, *QUIET)
     assert code == 1
     assert "was built again and is not the published one (not the same rows; torch" in out
-    assert "1 blocked, 1 done, 1 failed, 2 skipped" in out
+    assert "1 blocked, 1 done, 1 failed (1 dataset among them), 2 skipped" in out
     kept = {name: data for name, data in contents(store.root / "datasets").items() if ".building" not in name}
     assert kept == before
 
