@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TEST_PROCESSES ?= 2
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -11,8 +12,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 quickstart: $(INSTALLED)
 	$(BIN)/wombet run quickstart
 
+# A file's tests stay together, so that each process prepares what they share once.
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 # The same suites on a real Slurm of four nodes on this machine, which root may install; needs no other root rights.
 test-slurm: $(INSTALLED)
