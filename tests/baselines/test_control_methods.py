@@ -57,11 +57,6 @@ def test_continued_sac_and_wombet_from_the_source_begin_as_the_source_agent() ->
     assert len(wombet.agent.offline) == len(DATASET)
 
 
-def test_sizes_that_differ_from_the_source_agents_are_refused() -> None:
-    with pytest.raises(InputError, match="hidden_width 24, and the source agent 16"):
-        ContinuedSAC(problem(KNOWLEDGE()), ContinuedSACConfig(hidden_width=24), Streams(0), "cpu")
-
-
 def test_without_an_agent_or_without_a_build_the_sentence_says_so() -> None:
     pure = dataclasses.replace(KNOWLEDGE(), agent_state=None)
     for kind, config in ((SourcePolicy, NoConfig()), (ContinuedSAC, ContinuedSACConfig(**SIZES))):
