@@ -37,10 +37,16 @@ def test_datasets_come_first_then_runs_that_need_none_then_the_others(tmp_path: 
     dataset = f"dataset {cells.recipe().id}"
     assert started == [dataset, "reacher-close probe seed 0", "reacher-close zero seed 0", "reacher-close rlpd seed 0"]
     assert summary.counts == {"done": 4}
+    assert summary.message == "4 done (1 dataset among them)"
     assert [event.finished for event in events if event.kind == "done"] == [1, 2, 3, 4]
     assert all(event.total == 4 for event in events)
     assert events[-1].seconds_left == 0
     assert any(event.kind == "progress" and event.progress.total for event in events)
+
+
+def test_a_dataset_that_is_there_is_counted_as_skipped(store: Store) -> None:
+    summary = dispatch([cells.cell("rlpd"), cells.cell("probe")], store, executor="inline", recipes=[cells.recipe()])
+    assert summary.message == "2 done, 1 skipped (1 dataset among them)"
 
 
 def test_the_same_command_again_does_nothing(store: Store) -> None:

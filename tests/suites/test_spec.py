@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.registry import method_names
+from baselines.registry import method, method_names
 from suites.matrix import build_matrix
 from suites.spec import (
     CATALOG,
@@ -349,6 +349,14 @@ def test_a_row_that_cannot_work_with_the_suites_data_is_refused_by_name(
 def test_a_row_that_can_work_with_the_suites_data_is_not_refused(data: dict, variant: dict) -> None:
     content = changed(methods=["v"], variants={"v": variant}, data=data, shared={})
     assert build_matrix(parse_suite(content, "x")).runs
+
+
+def test_a_method_that_only_asks_the_source_agent_may_have_networks_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(method("source-policy"), "Config", method("sac").Config)
+    content = changed(methods=["source-policy"], data=GUIDED, shared={"hidden_width": 31}, config={}, variants={})
+    assert build_matrix(parse_suite(content, "x")).runs[0].config["hidden_width"] == 31
 
 
 def test_a_method_that_generates_again_has_the_source_steps_that_this_can_take() -> None:
